@@ -1,0 +1,364 @@
+"""TOPSIS: alternatives ranked by their closeness to the best value of every criterion.
+
+Source: C. L. Hwang and K. Yoon, "Multiple Attribute Decision Making", Springer, 1981.
+
+    v[i,j] = w[j] * r[i,j]                 r: the normalized matrix, w: the weights (their sum is 1)
+    D+²[i] = sum_j (v[i,j] - ideal[j])²    ideal: the best v of each criterion, anti: the worst
+    D-²[i] = sum_j (v[i,j] - anti[j])²
+    C[i]   = D-[i] / (D+[i] + D-[i])       0 at the worst of everything, 1 at the best
+
+A cost criterion is minimised by taking its smallest value as the ideal. It is never inverted to
+1/x, which would change the distances.
+
+How the arithmetic keeps its promises, in the order in which it happens:
+
+* Every column is scaled by a power of two to a magnitude below 1. That is exact: values near 1e200
+  and subnormal ones lose nothing, and a column's unit cannot matter.
+* The norms do not depend on the order of the rows (`columns.norms`), so no score and no rank does.
+* Distances are taken before they are weighted, and C is 1 / (1 + sqrt(D+² / D-²)). So every step is
+  monotone in floating point too: an alternative better somewhere and worse nowhere never scores
+  below the other, not even by one rounding. The textbook's quotient does not promise that.
+* Blocks of rows are worked on transposed (`columns.blocks`). Each row's arithmetic is the same
+  wherever it lies: rows with equal values have equal scores, bit for bit.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.ranking import columns
+from services.ranking.columns import Floats
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+# The score where C is 0/0: the alternatives do not differ, so each of them is the ideal and the
+# anti-ideal at once, and nothing speaks for either end of the scale.
+DEGENERATE_SCORE = 0.5
+
+
+class Normalization(Enum):
+    """How the columns are made comparable before they are weighted."""
+
+    VECTOR = "vector"
+    """r = x / sqrt(sum of x²): the classic form; scores depend on which alternatives take part."""
+
+    MIN_MAX = "min_max"
+    """r = (x - min) / (max - min): scores depend on the extremes of those that take part."""
+
+    FIXED_BOUNDS = "fixed_bounds"
+    """r = (x - low) / (high - low), clipped to the bounds, whose ends are the ideal and the
+    anti-ideal: a score depends on nobody else, so leaving some out cannot reorder the others."""
+
+
+class CriterionError(ValueError):
+    """A criterion cannot be used as given; `index` is its column, None if it is no single one."""
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class WeightError(CriterionError):
+    """A weight is negative or not finite, or no weight is above zero."""
+
+
+class BoundsError(CriterionError):
+    """The fixed bounds are absent, not finite, or not low < high."""
+
+
+@dataclass(frozen=True, eq=False)
+class TopsisResult:
+    """Scores and ranks of n alternatives by m criteria, with each criterion's part in them."""
+
+    score: Floats
+    """[n] closeness in 0 … 1; NaN for an excluded alternative."""
+    rank: Ints
+    """[n] competition ranks ("1224") by the unrounded score; 0 for an excluded alternative."""
+    order: Ints
+    """[k] rows of the k alternatives that take part, best first."""
+    weights: Floats
+    """[m] the weights, scaled to the sum 1."""
+    normalized: Floats
+    """[n, m] the normalized values before weighting; NaN in the rows of excluded alternatives."""
+    ideal: Floats
+    """[m] the best value of each criterion in the caller's units; NaN if nobody takes part."""
+    anti_ideal: Floats
+    """[m] the worst value of each criterion in the caller's units; NaN if nobody takes part."""
+    ideal_sq: Floats
+    """[n, m] each criterion's part of D+²; a row's sum is D+². NaN for excluded alternatives."""
+    anti_ideal_sq: Floats
+    """[n, m] each criterion's part of D-²; a row's sum is D-². NaN for excluded alternatives."""
+    missing: Bools
+    """[n, m] cells without a value (NaN)."""
+    infinite: Bools
+    """[n, m] cells with an infinite value."""
+    excluded: Bools
+    """[n] alternatives left out because a cell is missing or infinite."""
+    constant: Bools
+    """[m] criteria with one value (after clipping) in all that take part: they tell none apart."""
+    clipped: Bools
+    """[n, m] cells outside the fixed bounds, counted as the nearest bound."""
+    degenerate: bool
+    """No criterion of weight above zero tells any two apart, or there is but one alternative."""
+
+
+def rank(
+    values: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    maximize: npt.ArrayLike,
+    *,
+    normalization: Normalization = Normalization.VECTOR,
+    bounds: npt.ArrayLike | None = None,
+    tie_break: npt.ArrayLike | None = None,
+) -> TopsisResult:
+    """The alternatives' scores and ranks, with the breakdown that explains them.
+
+    values[n, m] in any units; weights[m] ≥ 0 in any scale; maximize[m], True where more is better;
+    bounds[m, 2] are (low, high), for FIXED_BOUNDS only. tie_break[n] are sortable ids: equal scores
+    come in their order in `order`; without them in the order of the rows.
+
+    - A row with a missing (NaN) or infinite cell is left out of everything, even if the cell's
+      criterion weighs nothing: drop the criterion first if it should not count.
+    - One alternative, or alternatives equal in all that weighs: all have the same score and rank 1,
+      and `degenerate` is set. The score is 0.5, as C is 0/0; with fixed bounds it is C, which stays
+      defined.
+    - A constant column, zeros included, contributes nothing; with fixed bounds, the same to all.
+    - No alternatives, or none complete: an empty `order`, and nothing is raised.
+
+    Raises WeightError or BoundsError (ValueErrors with the criterion's `index`), and ValueError for
+    shapes that do not fit together.
+
+    Two alternatives, throughput to maximise and latency to minimise, weighing 3 to 1. The norms are
+    sqrt(3² + 4²) = 5 and sqrt(6² + 8²) = 10, so v = [[.45, .15], [.6, .2]], the ideal is (.6, .15)
+    and the anti-ideal (.45, .2): the first has D+ = .15 and D- = .05, the second the reverse.
+
+    >>> result = rank([[3, 6], [4, 8]], [3, 1], [True, False])
+    >>> result.score.round(12).tolist(), result.rank.tolist()
+    ([0.25, 0.75], [2, 1])
+    """
+    given = _checked(values, weights, maximize, normalization, bounds)
+    ids = None if tie_break is None else np.asarray(tie_break)
+    if ids is not None and ids.shape != given.values.shape[:1]:
+        raise ValueError(f"tie_break {ids.shape} needs one id per alternative")
+    matrix, w = given.values, given.weights
+    n, m = matrix.shape
+    missing, infinite = np.isnan(matrix), np.isinf(matrix)
+    excluded: Bools = np.any(missing | infinite, axis=1)
+    kept = np.flatnonzero(~excluded)
+    included = matrix[kept]
+    low, high = columns.extremes(included)
+    frame = _frame(given, included, low, high)
+
+    score, breakdown = np.full(n, np.nan), np.full((3, n, m), np.nan)
+    parts = np.empty((3, kept.size, m))
+    score[kept] = _closeness(included, frame, parts)
+    breakdown[:, kept] = parts
+
+    clipped = np.zeros((n, m), dtype=np.bool_)
+    if given.bounds is not None:
+        floor, ceiling = given.bounds.T
+        clipped[kept] = (included < floor) | (included > ceiling)
+        low, high = low.clip(floor, ceiling), high.clip(floor, ceiling)
+    constant = np.equal(low, high) & (kept.size > 0)
+    ends = (low, high) if given.bounds is None else given.bounds.T
+    ideal = np.where(given.maximize, ends[1], ends[0])
+    anti_ideal = np.where(given.maximize, ends[0], ends[1])
+    order = _best_first(score, kept, ids)
+    relative = w / w.max()  # first, for the sum of the weights may overflow
+    return TopsisResult(
+        score=score,
+        rank=_competition_ranks(score, order),
+        order=order,
+        weights=relative / relative.sum(),
+        normalized=breakdown[0],
+        ideal=ideal if kept.size else np.full(m, np.nan),
+        anti_ideal=anti_ideal if kept.size else np.full(m, np.nan),
+        ideal_sq=breakdown[1],
+        anti_ideal_sq=breakdown[2],
+        missing=missing,
+        infinite=infinite,
+        excluded=excluded,
+        constant=constant,
+        clipped=clipped,
+        degenerate=bool(constant[w > 0].all()),
+    )
+
+
+def scores(
+    values: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    maximize: npt.ArrayLike,
+    *,
+    normalization: Normalization = Normalization.VECTOR,
+    bounds: npt.ArrayLike | None = None,
+) -> Floats:
+    """The closeness[n] alone, bit for bit that of `rank`, in little more memory than its own.
+
+    Arguments, exclusions (NaN) and errors are those of `rank`.
+    """
+    given = _checked(values, weights, maximize, normalization, bounds)
+    low, high = columns.extremes(given.values)
+    # A column's extremes are finite exactly if all of its values are, so the usual case, a complete
+    # matrix, is recognised without a mask of its size.
+    if np.isfinite(low).all() and np.isfinite(high).all():
+        return _closeness(given.values, _frame(given, given.values, low, high))
+    kept = np.isfinite(given.values).all(axis=1)
+    included = given.values[kept]
+    score = np.full(kept.size, np.nan)
+    score[kept] = _closeness(included, _frame(given, included, *columns.extremes(included)))
+    return score
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """The arguments as arrays that fit together."""
+
+    values: Floats  # [n, m]
+    weights: Floats  # [m]
+    maximize: Bools  # [m]
+    normalization: Normalization
+    bounds: Floats | None  # [m, 2], for FIXED_BOUNDS only
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """What places a cell between the ideal and the anti-ideal; all [m, 1], in scaled units."""
+
+    scale: Floats  # the power of two that brings a column's magnitude below 1
+    clip: tuple[Floats, Floats] | None
+    ideal: Floats
+    anti: Floats
+    factor: Floats  # weight / size, with the largest weight that matters as the unit of weights
+    origin: Floats  # normalized = (scaled - origin) / size
+    size: Floats  # 0 for a column that is zero (VECTOR) or constant (MIN_MAX)
+    unit_sq: float  # turns squared distances into those of weights with the sum 1
+    defined: bool  # whether C is not 0/0
+
+
+def _checked(
+    values: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    maximize: npt.ArrayLike,
+    normalization: Normalization,
+    bounds: npt.ArrayLike | None,
+) -> _Given:
+    w = np.asarray(weights, dtype=np.float64)
+    up = np.asarray(maximize, dtype=np.bool_)
+    matrix = np.asarray(values, dtype=np.float64)
+    if w.ndim != 1 or up.shape != w.shape:
+        raise ValueError(f"weights {w.shape} and maximize {up.shape} need one entry per criterion")
+    if matrix.shape == (0,):  # what numpy makes of an empty list of rows
+        matrix = matrix.reshape(0, w.size)
+    if matrix.ndim != 2 or matrix.shape[1] != w.size:
+        raise ValueError(f"values {matrix.shape} need {w.size} columns, one per criterion")
+    for index in np.flatnonzero(~np.isfinite(w) | (w < 0)):
+        raise WeightError(f"weight {index} is {w[index]}, not a finite number ≥ 0", int(index))
+    if not (w > 0).any():
+        raise WeightError("no weight is above zero")
+    if (normalization is Normalization.FIXED_BOUNDS) != (bounds is not None):
+        raise BoundsError(f"bounds go with FIXED_BOUNDS and only with it, not {normalization.name}")
+    if bounds is None:
+        return _Given(matrix, w, up, normalization, None)
+    limits = np.asarray(bounds, dtype=np.float64)
+    if limits.shape != (w.size, 2):
+        raise ValueError(f"bounds {limits.shape} need a low and a high per criterion")
+    for index in np.flatnonzero(~(np.isfinite(limits).all(axis=1) & (limits[:, 0] < limits[:, 1]))):
+        low, high = limits[index]
+        raise BoundsError(f"bounds {index} are {low} to {high}, not finite low < high", int(index))
+    return _Given(matrix, w, up, normalization, limits)
+
+
+def _frame(given: _Given, included: Floats, low: Floats, high: Floats) -> _Frame:
+    """The frame of the rows that take part, whose columns run from low[m] to high[m]."""
+    if given.bounds is not None:
+        low, high = given.bounds.T
+    magnitude = np.maximum(np.abs(low), np.abs(high))
+    # A factor above 2^1023 would be infinite: columns of subnormal values stay as small as 2^-74.
+    exponent = np.maximum(np.frexp(magnitude)[1], -1000)
+    scale = np.ldexp(1.0, -exponent)[:, None]
+    low, high = low[:, None] * scale, high[:, None] * scale
+    size, origin = high - low, low
+    if given.normalization is Normalization.VECTOR:
+        size = columns.norms(included, scale, magnitude[:, None] * scale)
+        origin = np.zeros_like(low)
+    # Only columns with a distance between their ends have a part in C. The largest weight of these
+    # is the unit, lest a huge weight on a constant column push what decides below the least float.
+    weights = given.weights[:, None]
+    active = (weights > 0) & (low < high)
+    top = weights.max(where=active, initial=0.0)
+    factor = np.zeros_like(low)
+    np.divide(np.divide(weights, top, where=active, out=factor), size, where=active, out=factor)
+    largest = given.weights.max()
+    up = given.maximize[:, None]
+    return _Frame(
+        scale=scale,
+        clip=None if given.bounds is None else (low, high),
+        ideal=np.where(up, high, low),
+        anti=np.where(up, low, high),
+        factor=factor,
+        origin=origin,
+        size=size,
+        unit_sq=float(top / largest / (given.weights / largest).sum()) ** 2,
+        defined=bool(active.any()),
+    )
+
+
+def _closeness(values: Floats, frame: _Frame, breakdown: Floats | None = None) -> Floats:
+    """C[n], and into breakdown[3, n, m] the normalized cells and the parts of D+² and D-²."""
+    score = np.empty(values.shape[0])
+    if not frame.defined:
+        score.fill(DEGENERATE_SCORE)
+        if breakdown is None:
+            return score
+    to_ideal, to_anti = columns.buffer(values), columns.buffer(values)
+    # Values far beyond fixed bounds may scale to infinity before they are clipped, and D+²/D-² is
+    # infinite at the anti-ideal, where C is 0.
+    with np.errstate(over="ignore", divide="ignore"):
+        for rows, cells in columns.blocks(values, frame.scale):
+            plus, minus = to_ideal[:, : cells.shape[1]], to_anti[:, : cells.shape[1]]
+            if frame.clip is not None:
+                np.clip(cells, *frame.clip, out=cells)
+            for parts, end in ((plus, frame.ideal), (minus, frame.anti)):
+                np.subtract(cells, end, out=parts)
+                np.multiply(parts, frame.factor, out=parts)
+                np.multiply(parts, parts, out=parts)
+            if breakdown is not None:
+                cells -= frame.origin
+                np.divide(cells, frame.size, out=cells, where=frame.size > 0)
+                breakdown[0, rows] = np.where(frame.size > 0, cells, 0.0).T
+                breakdown[1, rows] = plus.T * frame.unit_sq
+                breakdown[2, rows] = minus.T * frame.unit_sq
+            if frame.defined:
+                ratio = np.sqrt(_sum_of_columns(plus) / _sum_of_columns(minus))
+                np.divide(1.0, 1.0 + ratio, out=score[rows])
+    return score
+
+
+def _sum_of_columns(parts: Floats) -> Floats:
+    """The sum of each row's parts, criterion by criterion: np.sum may pair them up differently in a
+    block of one row, and a row would no longer score the same in every place."""
+    total: Floats = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def _best_first(score: Floats, kept: Ints, ids: npt.NDArray[Any] | None) -> Ints:
+    """The kept rows by falling score, equal ones by rising id."""
+    if ids is not None:
+        kept = kept[np.argsort(ids[kept], kind="stable")]
+    return kept[np.argsort(-score[kept], kind="stable")]
+
+
+def _competition_ranks(score: Floats, order: Ints) -> Ints:
+    """1 + the number of better alternatives, 0 for those not in order."""
+    sorted_scores = score[order]
+    places = np.arange(1, order.size + 1)
+    places[1:][sorted_scores[1:] == sorted_scores[:-1]] = 0
+    ranks = np.zeros(score.size, dtype=np.int64)
+    ranks[order] = np.maximum.accumulate(places)
+    return ranks
