@@ -64,8 +64,8 @@ def norms(values: Floats, scale: Floats, magnitude: Floats) -> Floats:
     Each square is cut at a fixed binary place. The upper pieces are multiples of one power of two,
     and short enough that their sum is exact; then the lower pieces likewise. These are the first
     two bins of J. Demmel and H. D. Nguyen, "Parallel Reproducible Summation", IEEE Trans. Comput.
-    64 (2015). What is cut off after that is below n² 2^-100 of the largest square for each row, less
-    than the rounding of a plain sum.
+    64 (2015). What is cut off after that is below n² 2^-100 of the largest square for each row,
+    less than the rounding of a plain sum.
     """
     n, m = values.shape
     bits = 53 - max(2, n.bit_length())

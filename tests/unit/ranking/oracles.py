@@ -1,0 +1,88 @@
+"""Slow and obvious forms of TOPSIS and Pareto dominance, to hold the fast ones against.
+
+TOPSIS is computed with 60 decimal digits and no limit on exponents that a float could reach, so it
+has no edge cases of its own: values of 1e200 and 1e-200 need no care here.
+"""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
+
+import numpy as np
+import numpy.typing as npt
+
+from services.ranking.topsis import Normalization
+
+Rows = Sequence[Sequence[float]]
+
+
+def closeness(
+    rows: Rows,
+    weights: Sequence[float],
+    maximize: Sequence[bool],
+    normalization: Normalization = Normalization.VECTOR,
+    bounds: Rows | None = None,
+) -> list[float]:
+    """D- / (D+ + D-) of complete rows, by the textbook; 0.5 where both are zero."""
+    with localcontext() as context:
+        context.prec = 60
+        # Columns differ in size by up to 600 places, and the sum of their squares by twice that.
+        context.Emax, context.Emin = 999_999, -999_999
+        v, ends = [], []
+        for j, weight in enumerate(weights):
+            column = [Decimal(row[j]) for row in rows]
+            low, high = min(column), max(column)
+            offset, size = Decimal(0), sum((x * x for x in column), Decimal(0)).sqrt()
+            if normalization is Normalization.MIN_MAX:
+                offset, size = low, high - low
+            if bounds is not None:
+                low, high = (Decimal(end) for end in bounds[j])
+                column = [min(max(x, low), high) for x in column]
+                offset, size = low, high - low
+            share = Decimal(weight) / sum(Decimal(w) for w in weights)
+            scaled = [
+                share * (x - offset) / size if size else Decimal(0) for x in [*column, low, high]
+            ]
+            v.append(scaled[:-2])
+            ends.append(scaled[-2:] if maximize[j] else scaled[:-3:-1])
+        scores = []
+        for i in range(len(rows)):
+            to_anti, to_ideal = (
+                sum(
+                    ((v[j][i] - ends[j][side]) ** 2 for j in range(len(weights))), Decimal(0)
+                ).sqrt()
+                for side in (0, 1)
+            )
+            total = to_anti + to_ideal
+            scores.append(float(to_anti / total) if total else 0.5)
+        return scores
+
+
+def dominates(a: Sequence[float], b: Sequence[float], maximize: Sequence[bool]) -> bool:
+    """Whether a is nowhere worse than b and somewhere better; never if a cell is not finite."""
+    if not all(math.isfinite(x) for x in [*a, *b]):
+        return False
+    gains = [
+        (x > y) - (x < y) if up else (x < y) - (x > y)
+        for x, y, up in zip(a, b, maximize, strict=True)
+    ]
+    return min(gains) >= 0 and max(gains) > 0
+
+
+def pareto_ranks(rows: Rows, maximize: Sequence[bool]) -> list[int]:
+    """Fronts peeled off one by one; 0 for incomplete rows."""
+    ranks = [0] * len(rows)
+    left = {i for i, row in enumerate(rows) if all(math.isfinite(x) for x in row)}
+    peeled = 0
+    while left:
+        peeled += 1
+        front = {i for i in left if not any(dominates(rows[k], rows[i], maximize) for k in left)}
+        for i in front:
+            ranks[i] = peeled
+        left -= front
+    return ranks
+
+
+def competition_ranks(scores: npt.NDArray[np.float64]) -> list[int]:
+    """1 + the number of better scores; 0 for NaN."""
+    return [0 if math.isnan(s) else 1 + sum(other > s for other in scores) for s in scores]
