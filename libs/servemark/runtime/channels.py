@@ -1,0 +1,39 @@
+"""Channels from one service to another: one for the process's life, deadlines and ids passed on."""
+
+from typing import Any
+
+import grpc
+import structlog
+
+from servemark.runtime import deadline
+from servemark.runtime.server import INTERNAL_TOKEN_KEY, MAX_MESSAGE_BYTES
+from servemark.runtime.settings import ServiceName, ServiceSettings
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 60_000),
+    # A restarted neighbour should be found again within a second, not after gRPC's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
+
+def open_channel(settings: ServiceSettings, service: ServiceName) -> grpc.aio.Channel:
+    """A channel to `service`. Close it when the process ends."""
+    return grpc.aio.insecure_channel(settings.target(service), options=_OPTIONS)
+
+
+def call_options(settings: ServiceSettings, default_timeout: float = 5.0) -> dict[str, Any]:
+    """Keyword arguments for a stub's unary call made on behalf of the current call.
+
+    The timeout is what the current call has left; the request id and the internal token go along.
+    """
+    metadata: list[tuple[str, str]] = []
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    if request_id:
+        metadata.append(("x-request-id", request_id))
+    if settings.internal_token is not None:
+        metadata.append((INTERNAL_TOKEN_KEY, settings.internal_token.get_secret_value()))
+    return {"timeout": deadline.timeout_for_call(default_timeout), "metadata": tuple(metadata)}

@@ -1,0 +1,120 @@
+"""Settings from the environment (`SERVEMARK_…`), with one clear sentence for each wrong variable."""
+
+import ipaddress
+import sys
+from typing import Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "SERVEMARK_"
+
+ServiceName = Literal["gateway", "catalog", "ingest", "ranking"]
+SERVICES: tuple[ServiceName, ...] = ("gateway", "catalog", "ingest", "ranking")
+_PORT_OFFSET: dict[str, int] = {name: offset for offset, name in enumerate(SERVICES)}
+
+
+class ServiceSettings(BaseSettings):
+    """What every process reads. Defaults suit one machine; everything listens on loopback."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
+    redis_url: SecretStr | None = None
+    bind_host: str = "127.0.0.1"
+    port_base: int = Field(default=50050, ge=0, le=65000)
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    metrics_port: int = Field(default=9100, ge=0, le=65000)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    reflection: bool | None = None
+    internal_token: SecretStr | None = None
+    max_concurrent_calls: int = Field(default=512, ge=1, le=100_000)
+    shutdown_grace_seconds: float = Field(default=10.0, ge=0, le=300)
+    database_pool_size: int = Field(default=10, ge=1, le=200)
+    catalog_target: str = ""
+    ingest_target: str = ""
+    ranking_target: str = ""
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_scheme(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must look like postgresql://user:password@host:port/database")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(
+            ("redis://", "rediss://", "unix://")
+        ):
+            raise ValueError("must look like redis://:password@host:port/0")
+        return value
+
+    @model_validator(mode="after")
+    def _open_only_on_loopback(self) -> "ServiceSettings":
+        # Services behind the gateway trust whoever reaches them, so reaching them from elsewhere
+        # takes a shared token.
+        if not self.on_loopback and self.internal_token is None:
+            raise ValueError(
+                f"{PREFIX}INTERNAL_TOKEN is required when {PREFIX}BIND_HOST is not loopback"
+            )
+        return self
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the process."""
+        if self.bind_host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.bind_host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def reflection_enabled(self) -> bool:
+        """Reflection as set; by default on loopback only."""
+        return self.on_loopback if self.reflection is None else self.reflection
+
+    def port(self, service: ServiceName) -> int:
+        """The gRPC port of a service; 0 (any free one) where the port base is 0."""
+        return self.port_base + _PORT_OFFSET[service] if self.port_base else 0
+
+    def metrics_port_of(self, service: ServiceName) -> int:
+        """The metrics port of a service; 0 means none is opened."""
+        return self.metrics_port + _PORT_OFFSET[service] if self.metrics_port else 0
+
+    def target(self, service: ServiceName) -> str:
+        """Where another service is reached, `host:port`."""
+        explicit = {
+            "catalog": self.catalog_target,
+            "ingest": self.ingest_target,
+            "ranking": self.ranking_target,
+        }.get(service, "")
+        return explicit or f"{self.bind_host}:{self.port(service)}"
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def describe_problems(error: ValidationError) -> list[str]:
+    """One line for each wrong variable: its name and what it should be. Values are not repeated."""
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+        text = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            text = "is not set"
+        lines.append(f"{name}: {text}" if problem["loc"] else text)
+    return lines
+
+
+def load(settings: type[S]) -> S:
+    """The settings from the environment. Ends the process with status 2 where one is wrong."""
+    try:
+        return settings()
+    except ValidationError as error:
+        for line in describe_problems(error):
+            print(line, file=sys.stderr)
+        raise SystemExit(2) from None

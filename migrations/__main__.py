@@ -1,0 +1,25 @@
+"""`python -m migrations upgrade|downgrade [schema …]`: migrates the database SERVEMARK_DATABASE_URL."""
+
+import argparse
+import os
+import sys
+
+from migrations.runner import SCHEMAS, migrate
+
+
+def main() -> int:
+    """Runs the command line; 0 done, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m migrations", description=__doc__)
+    parser.add_argument("action", choices=("upgrade", "downgrade"))
+    parser.add_argument("schemas", nargs="*", choices=(*SCHEMAS, []), default=list(SCHEMAS))
+    arguments = parser.parse_args()
+    dsn = os.environ.get("SERVEMARK_DATABASE_URL")
+    if not dsn:
+        print("SERVEMARK_DATABASE_URL is not set: the database to migrate.", file=sys.stderr)
+        return 2
+    migrate(dsn, arguments.schemas, "head" if arguments.action == "upgrade" else "base")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
