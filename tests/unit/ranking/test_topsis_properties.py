@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,9 @@ from services.ranking.pareto import front
 from services.ranking.topsis import Normalization, TopsisResult, rank, scores
 from tests.unit.ranking import oracles
 from tests.unit.ranking.problems import GRID, HOLES, Problem, problems
+
+# A warning from numpy is arithmetic gone wrong unnoticed.
+pytestmark = pytest.mark.filterwarnings("error")
 
 often = settings(max_examples=150, deadline=None)
 RELATIVE = (Normalization.VECTOR, Normalization.MIN_MAX)
@@ -182,6 +186,14 @@ def test_neither_blocks_nor_the_missing_breakdown_change_a_bit(
     assert same(in_blocks.score, whole.score)
     assert same(in_blocks.ideal_sq, whole.ideal_sq)
     assert same(in_blocks.normalized, whole.normalized)
+
+
+def test_a_row_scores_the_same_in_a_block_of_its_own() -> None:
+    # numpy adds up a matrix of one column in another order than one of several.
+    values = np.random.default_rng(3).random((200, 33))
+    together = scores(values, np.ones(33), np.ones(33, dtype=bool))
+    with patch.object(columns, "BLOCK_CELLS", 1):
+        assert same(scores(values, np.ones(33), np.ones(33, dtype=bool)), together)
 
 
 @often
