@@ -1,8 +1,8 @@
 """Passes over the columns of a matrix: block by block, so that the memory they take stays small.
 
 A block of rows is worked on transposed: numpy's inner loops then run down a column at full width
-while the block stays in the cache. At 10^6 x 8 this takes a fifth of the time of whole-matrix
-expressions, most of which goes into filling new memory and into inner loops of eight elements.
+while the block stays in the cache. TOPSIS at 10^6 x 8 takes a quarter of the time of whole-matrix
+expressions so, most of which goes into filling new memory and into inner loops of eight elements.
 """
 
 from collections.abc import Iterator
