@@ -1,9 +1,9 @@
 """Takes the measures and writes build/bench.json: `python -m tests.bench [--quick] [NAME…]`.
 
 NAME is a measure or the beginning of some: `rank` takes all of `rank.*`; without one, all are
-taken. The file holds what this run took, as a list of {"name", "value", "unit", "baseline", "ratio"}:
-value and baseline are in the unit, from turns taken in one run (A B A B …); a ratio above 1 is better
-than the baseline, in any unit; both are null where there is nothing to compare with.
+taken. The file holds what this run took: a list of {"name", "value", "unit", "baseline", "ratio"}.
+Value and baseline are in the unit, from turns taken in one run (A B A B …). A ratio above 1 is
+better than the baseline, whatever the unit; both are null where there is nothing to compare with.
 
 Exit codes: 0 done, 1 a measure failed (the others are written), 2 no measure has that name.
 """
