@@ -1,0 +1,47 @@
+"""The fixtures every test may ask for; how they work is in tests/support."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support import servers
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The DSN of a superuser on the run's PostgreSQL. Make no tables here: see fresh_database."""
+    with servers.running_postgres() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def fresh_database(postgres_server: str) -> Iterator[str]:
+    """The DSN of an empty database of this test's own."""
+    with servers.database(postgres_server) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def new_database(postgres_server: str) -> Iterator[Callable[..., str]]:
+    """Makes databases that last for the module: ``new_database(template="…")`` returns a DSN."""
+    with ExitStack() as databases:
+
+        def make(template: str = "template0") -> str:
+            return databases.enter_context(servers.database(postgres_server, template))
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[str]:
+    """The URL of the run's Valkey, whatever is in it."""
+    with servers.running_valkey() as url:
+        yield url
+
+
+@pytest.fixture
+def valkey(valkey_server: str) -> str:
+    """The URL of the run's Valkey, emptied before the test."""
+    servers.flush(valkey_server)
+    return valkey_server
