@@ -1,4 +1,4 @@
-"""`python -m migrations upgrade|downgrade [schema …]`: migrates the database SERVEMARK_DATABASE_URL."""
+"""`python -m migrations upgrade` or `downgrade`: migrates the database SERVEMARK_DATABASE_URL."""
 
 import argparse
 import os

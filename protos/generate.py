@@ -1,12 +1,15 @@
 """Generates the Python code of every proto into `libs/` (or the folder given), and nothing else.
 
-Run as `make proto`. A test generates into a temporary folder and compares, so the committed code is always fresh.
+Run as `make proto`. `--check` generates into a temporary folder and compares: the committed code is
+always fresh.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
 
+import grpc_tools
 from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent
@@ -23,8 +26,8 @@ def generate(out: Path) -> list[Path]:
 
     Raises RuntimeError if the compiler refuses a proto; its own words are on stderr.
     """
-    import grpc_tools
-
+    # The mypy plugins are programs that lie beside the interpreter, whether or not it is activated.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     arguments = [
         "protoc",
@@ -50,14 +53,34 @@ def generate(out: Path) -> list[Path]:
     return sorted(out.glob("servemark/*/v1/*_pb2*.py*"))
 
 
-def main() -> None:
-    """Generates into a temporary folder first, so that a refused proto leaves the old code in place."""
+def stale() -> list[str]:
+    """Names of committed generated modules that differ from what the protos give now."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = {path.relative_to(scratch): path.read_bytes() for path in generate(Path(scratch))}
+    committed = {
+        path.relative_to(LIBS): path.read_bytes()
+        for path in LIBS.glob("servemark/*/v1/*_pb2*.py*")
+        if path.suffix in (".py", ".pyi")
+    }
+    names = fresh.keys() | committed.keys()
+    return sorted(str(name) for name in names if fresh.get(name) != committed.get(name))
+
+
+def main() -> int:
+    """Generates, or with `--check` only says what is stale. 0 done or fresh, 1 stale."""
+    if sys.argv[1:] == ["--check"]:
+        names = stale()
+        for name in names:
+            print(f"libs/{name} is stale: run `make proto`", file=sys.stderr)
+        return 1 if names else 0
+    # Into a temporary folder first, so that a refused proto leaves the old code in place.
     with tempfile.TemporaryDirectory() as scratch:
         generate(Path(scratch))
     for old in LIBS.glob("servemark/*/v1/*_pb2*.py*"):
         old.unlink()
     print(f"{len(generate(LIBS))} files generated", file=sys.stderr)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -99,13 +99,16 @@ class ChildProcess:
         stop_signal: signal.Signals,
         account: Account | None = None,
         pass_fds: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`environment` is the whole environment of the child; the bare minimum where None."""
         self._title = title
         self._argv = list(argv)
         self._log = log
         self._stop_signal = stop_signal
         self._account = account
         self._pass_fds = tuple(pass_fds)
+        self._environment = dict(environment) if environment is not None else _environment()
         self._process: subprocess.Popen[bytes] | None = None
         self._refusal: OSError | None = None
         self._begun = threading.Event()
@@ -138,7 +141,7 @@ class ChildProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT,
-                    env=_environment(),
+                    env=self._environment,
                     cwd="/",
                     # A Ctrl-C at the terminal is for the starter, which stops things in order.
                     start_new_session=True,
