@@ -1,0 +1,148 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servemark.client.record_fields import RecordError
+from servemark.importers.base import Document, Imported, Rejection
+from servemark.importers.context import Context
+from servemark.importers.detect import read_document
+from servemark.importers.documents import find_files, read_documents
+
+LINE: dict[str, Any] = {
+    "model": "org/model",
+    "quantization": "fp8",
+    "hardware": "aws/p5.48xlarge",
+    "gpu_count": 8,
+    "framework": "vllm",
+    "framework_version": "0.11.0",
+    "workload_type": "random",
+    "benchmarked_at": "2025-09-14T02:09:03Z",
+    "ttft_p90_ms": 12.5,
+    "provenance": "measured",
+    "tool": "guidellm",
+}
+
+
+def read(path: Path, context: dict[str, Any] | None = None, **options: Any) -> list[Any]:
+    stated = Context.from_values(context or {})
+    outcomes: list[Any] = []
+    for document in read_documents(path, **options):
+        if isinstance(document, Rejection):
+            outcomes.append(document)
+        else:
+            outcomes.extend(read_document(document, stated))
+    return outcomes
+
+
+def write_lines(path: Path, *lines: object) -> Path:
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return path
+
+
+def test_each_line_is_a_record_and_a_broken_one_does_not_stop_the_others(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "results.jsonl", LINE, {**LINE, "ttft_p90_ms": 13})
+    path.write_text(path.read_text() + "{broken\n\n" + json.dumps({**LINE, "gpu_count": -1}))
+    first, second, broken, invalid = read(path)
+    assert first.record.ttft_p90_ms == 12.5
+    assert first.file_format == "jsonl"
+    assert second.place.endswith(":2")
+    assert broken.reason == "NOT_JSON"
+    assert broken.place.endswith(":3")
+    assert invalid.reason == "FIELD_INVALID"
+    assert "gpu_count" in invalid.detail
+
+
+def test_lines_in_a_file_named_json_are_read_too(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "appended.json", LINE, {**LINE, "ttft_p90_ms": 13})
+    assert [type(outcome) for outcome in read(path)] == [Imported, Imported]
+
+
+def test_the_same_line_with_other_spacing_is_the_same_record(tmp_path: Path) -> None:
+    first = read(write_lines(tmp_path / "a.jsonl", LINE))[0]
+    spaced = tmp_path / "b.json"
+    spaced.write_text(json.dumps(dict(reversed(LINE.items())), indent=4))
+    assert read(spaced)[0].record.id() == first.record.id()
+
+
+def test_the_context_fills_what_a_line_does_not_say_and_never_replaces_it(tmp_path: Path) -> None:
+    partial = {key: value for key, value in LINE.items() if key != "hardware"}
+    path = write_lines(tmp_path / "results.jsonl", partial)
+    (outcome,) = read(path, {"hardware": "gcp/a3-highgpu-8g", "model": "other/model"})
+    assert outcome.record.hardware == "gcp/a3-highgpu-8g"
+    assert outcome.record.model == "org/model"
+
+
+def test_the_files_own_time_counts_only_if_asked_for(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "r.jsonl", {**LINE, "benchmarked_at": None})
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    (rejected,) = read(path)
+    assert rejected.reason == "TIME_MISSING"
+    (outcome,) = read(path, time_from_file=True)
+    assert outcome.record.to_json()["benchmarked_at"] == "2023-11-14T22:13:20Z"
+
+
+def test_an_unknown_format_says_what_was_looked_for_and_what_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"architectures": [], "hidden_size": 4096}')
+    (rejected,) = read(path)
+    assert rejected.reason == "FORMAT_UNKNOWN"
+    assert "vLLM bench serve" in rejected.detail
+    assert "Servemark JSON Lines" in rejected.detail
+    assert "architectures, hidden_size" in rejected.detail
+
+
+def test_a_named_format_is_held_to_its_markers() -> None:
+    document = Document(LINE, Path("x.json"), "ab" * 32)
+    (rejected,) = read_document(document, Context(), "vllm")
+    assert isinstance(rejected, Rejection)
+    assert rejected.reason == "FORMAT_UNKNOWN"
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2", "null", "3", '"text"', "[" * 100_000])
+def test_whatever_a_file_holds_it_is_rejected_and_not_raised(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text(text)
+    (rejected,) = read(path)
+    assert rejected.reason in ("NOT_JSON", "FORMAT_UNKNOWN")
+
+
+def test_bytes_that_are_no_text_are_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "odd.json"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    assert [outcome.reason for outcome in read(path)] == ["NOT_JSON"]
+
+
+def test_folders_are_walked_in_order_without_hidden_files_and_without_repeats(
+    tmp_path: Path,
+) -> None:
+    for name in ("b.json", "a/z.jsonl", ".git/x.json", "notes.md", "a/.hidden.json"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    found = find_files([tmp_path, tmp_path / "b.json", tmp_path / "notes.md"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "a/z.jsonl",
+        "b.json",
+        "notes.md",
+    ]
+
+
+def test_a_context_is_read_from_json_and_from_toml(tmp_path: Path) -> None:
+    as_json, as_toml = tmp_path / "c.json", tmp_path / "c.toml"
+    as_json.write_text('{"hardware": "h", "benchmarked_at": "2025-01-02T03:04:05Z"}')
+    as_toml.write_text('hardware = "h"\nbenchmarked_at = 2025-01-02T03:04:05Z\n')
+    assert Context.from_file(as_json) == Context.from_file(as_toml)
+
+
+def test_a_context_names_all_its_wrong_keys(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text('{"hardwere": "h", "gpu_count": 0, "ttft_p90_ms": 3}')
+    with pytest.raises(RecordError) as caught:
+        Context.from_file(path)
+    assert {item.field for item in caught.value.problems} == {
+        "hardwere",
+        "gpu_count",
+        "ttft_p90_ms",
+    }
