@@ -1,5 +1,6 @@
-"""The catalog and the measured results that ship with Servemark, as data files; README.md says where each figure comes from.
+"""The catalog and the results that ship with Servemark, as data files without a loader.
 
-Read them with `importlib.resources.files("servemark.sample")`: `catalog/*.json`, `results/*.jsonl` (measured) and
-`results-simulated/*.jsonl` (never in a default ranking).
+`catalog/*.json`, `results/*.jsonl` (measured) and `results-simulated/*.jsonl` (never in a default
+ranking) are read with `importlib.resources.files("servemark.sample")`. README.md says where each
+figure comes from, how it was carried over, and what was left out.
 """
