@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from migrations.runner import migrate_async
 from tests.support import servers
 
 
@@ -45,3 +46,24 @@ def valkey(valkey_server: str) -> str:
     """The URL of the run's Valkey, emptied before the test."""
     servers.flush(valkey_server)
     return valkey_server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: str) -> Iterator[str]:
+    """Name of a database with every schema at its newest revision, for copying; nobody connects."""
+    with servers.database(postgres_server) as dsn:
+        servers.run_apart(migrate_async(dsn))
+        yield servers.database_name(dsn)
+
+
+@pytest.fixture
+def migrated_database(postgres_server: str, migrated_template: str) -> Iterator[str]:
+    """The DSN of a migrated, empty database of this test's own."""
+    with servers.database(postgres_server, migrated_template) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def module_database(new_database: Callable[..., str], migrated_template: str) -> str:
+    """The DSN of a migrated database that the tests of a module share."""
+    return new_database(migrated_template)
