@@ -1,4 +1,4 @@
-"""The service's connection to Postgres: pool, role, deadlines, and what its errors mean to callers."""
+"""The service's connection to Postgres: pool, role, deadlines, and what its errors mean."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,6 +34,8 @@ class Database:
             max_overflow=0,
             pool_timeout=5.0,
             pool_pre_ping=False,
+            # Rows and keys do not belong into the text of an error, which is logged.
+            hide_parameters=True,
             connect_args={
                 "timeout": 5.0,
                 "server_settings": {
@@ -101,7 +103,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def translate_database_error(error: BaseException) -> ServemarkError | None:
-    """What a database error means to a caller: try again, or out of time; None for anything else."""
+    """What a database error means to a caller: try again, or out of time; None for others."""
     if isinstance(error, PoolTimeoutError):
         return unavailable("The database")
     is_database = isinstance(

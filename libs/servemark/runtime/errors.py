@@ -1,7 +1,7 @@
 """The one table that maps error reasons to gRPC status codes, and the exception services raise.
 
-Services raise `ServemarkError` in the words of `ErrorReason`; only the server's interceptor turns it
-into a status. A test proves that every reason a call can fail with is in `STATUS_OF_REASON`.
+Services raise `ServemarkError` in the words of `ErrorReason`; only the server's interceptor turns
+it into a status. A test proves that every reason a call can fail with is in `STATUS_OF_REASON`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ STATUS_OF_REASON: Mapping[int, grpc.StatusCode] = {
     ErrorReason.ERROR_REASON_INTERNAL: _Code.INTERNAL,
 }
 
-# These refuse one row or one reference of a batch and travel in the answer, never as a call's status.
+# These refuse one row or one reference of a batch and travel in the answer, never as a status.
 ROW_REASONS: frozenset[int] = frozenset(
     {
         ErrorReason.ERROR_REASON_CONFIG_INDEX_UNKNOWN,
@@ -75,8 +75,8 @@ class FieldViolation:
 class ServemarkError(Exception):
     """A call cannot be answered, for a reason the caller can act on.
 
-    `reason` is an `ErrorReason`, `message` a sentence that says what to do, `metadata` what a program
-    needs for it, `retry_after` seconds until a repeat may succeed.
+    `reason` is an `ErrorReason`, `message` a sentence that says what to do, `metadata` what a
+    program needs for it, `retry_after` seconds until a repeat may succeed.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ServemarkError(Exception):
 
 
 def not_found(what: str, ref: str) -> ServemarkError:
-    """The error for a resource that is not there: `what` is its kind in words, `ref` its id or name."""
+    """The error for a resource that is not there: `what` is its kind, `ref` its id or name."""
     return ServemarkError(
         ErrorReason.ERROR_REASON_RESOURCE_NOT_FOUND,
         f"There is no {what} {ref!r}.",

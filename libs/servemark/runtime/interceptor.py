@@ -5,10 +5,12 @@ text, and malformed bytes with UNKNOWN.
 """
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import grpc
@@ -31,6 +33,7 @@ STATUS_DETAILS_KEY = "grpc-status-details-bin"
 _UNLIMITED_SERVICES = ("grpc.health.v1.Health", "grpc.reflection.")
 
 Translator = Callable[[BaseException], ServemarkError | None]
+Admit = Callable[[str, Any], Awaitable[None]]
 
 
 class _Malformed:
@@ -67,6 +70,26 @@ async def _checked_stream(messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield _checked(message)
 
 
+async def _send_answers(handler: Any, request: Any, context: Any) -> None:
+    """Runs a handler that streams its answers, whether it yields them or writes them itself.
+
+    Not left to grpc.aio, so that the handler lives and ends in the call's own task: a generator
+    dropped half-way would be finished later, in another.
+    """
+    if inspect.iscoroutinefunction(handler):
+        await handler(request, context)
+        return
+    async with aclosing(handler(request, context)) as answers:
+        async for answer in answers:
+            await context.write(answer)
+
+
+async def _not_offered(_: Any, __: Any) -> None:
+    raise ServemarkError(
+        ErrorReason.ERROR_REASON_METHOD_NOT_OFFERED, "This server does not offer the method."
+    )
+
+
 @dataclass(slots=True)
 class _Call:
     """What is known of the call being answered."""
@@ -78,10 +101,12 @@ class _Call:
     reason: str = ""
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of a server.
 
     `translators` turn exceptions of libraries (database, upstream calls) into `ServemarkError`.
+    `admit` is asked before each call, with its method and context, and raises what refuses it; it
+    decides before the request is looked at, so a stranger learns nothing from a wrong request.
     """
 
     def __init__(
@@ -90,54 +115,65 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         *,
         max_concurrent_calls: int,
         translators: Sequence[Translator] = (),
+        admit: Admit | None = None,
     ) -> None:
         self._metrics = metrics
         self._limit = max_concurrent_calls
         self._translators = tuple(translators)
+        self._admit = admit
         self._in_flight = 0
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]
+        ],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
-        """The handler of the called method, wrapped; None where there is no such method."""
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
+        """The handler of the called method, wrapped; one that refuses where there is none."""
+        method = handler_call_details.method
         handler = await continuation(handler_call_details)
         if handler is None:
-            return handler
-        return self._wrap(handler, handler_call_details.method)
+            # Callers choose this name, so it must not become a label: each would stay for ever.
+            return self._wrap(
+                grpc.stream_stream_rpc_method_handler(_not_offered), method, ("unknown", "unknown")
+            )
+        service, _, name = method.lstrip("/").rpartition("/")
+        return self._wrap(handler, method, (service, name))
 
-    def _wrap(self, handler: Any, method: str) -> Any:
+    def _wrap(
+        self, handler: Any, method: str, labels: tuple[str, str]
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         parse = _lenient(handler.request_deserializer)
         serialize = handler.response_serializer
+
+        def messages_of(messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+            return messages if parse is None else _checked_stream(messages)
+
         if handler.request_streaming and handler.response_streaming:
 
-            async def stream_stream(
-                messages: AsyncIterator[Any], context: Any
-            ) -> AsyncIterator[Any]:
-                async with _Around(self, method, context, streaming=True):
-                    async for answer in handler.stream_stream(_checked_stream(messages), context):
-                        yield answer
+            async def stream_stream(messages: AsyncIterator[Any], context: Any) -> None:
+                async with _Around(self, method, labels, context, streaming=True):
+                    await _send_answers(handler.stream_stream, messages_of(messages), context)
 
             return grpc.stream_stream_rpc_method_handler(stream_stream, parse, serialize)
         if handler.request_streaming:
 
             async def stream_unary(messages: AsyncIterator[Any], context: Any) -> Any:
-                async with _Around(self, method, context, streaming=True):
-                    return await handler.stream_unary(_checked_stream(messages), context)
+                async with _Around(self, method, labels, context, streaming=True):
+                    return await handler.stream_unary(messages_of(messages), context)
 
             return grpc.stream_unary_rpc_method_handler(stream_unary, parse, serialize)
         if handler.response_streaming:
 
-            async def unary_stream(message: Any, context: Any) -> AsyncIterator[Any]:
-                async with _Around(self, method, context, streaming=True):
-                    async for answer in handler.unary_stream(_checked(message), context):
-                        yield answer
+            async def unary_stream(message: Any, context: Any) -> None:
+                async with _Around(self, method, labels, context, streaming=True):
+                    await _send_answers(handler.unary_stream, _checked(message), context)
 
             return grpc.unary_stream_rpc_method_handler(unary_stream, parse, serialize)
 
         async def unary_unary(message: Any, context: Any) -> Any:
-            async with _Around(self, method, context, streaming=False):
+            async with _Around(self, method, labels, context, streaming=False):
                 return await handler.unary_unary(_checked(message), context)
 
         return grpc.unary_unary_rpc_method_handler(unary_unary, parse, serialize)
@@ -146,7 +182,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         """The error a caller is told of, for any exception; unexpected ones are logged in full."""
         if isinstance(error, ServemarkError):
             return error
-        if isinstance(error, TimeoutError):
+        left = deadline.remaining()
+        if isinstance(error, TimeoutError) and left is not None and left <= 0.001:
             return ServemarkError(
                 ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, "The time the call had is over."
             )
@@ -159,6 +196,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             grpc.StatusCode.DEADLINE_EXCEEDED,
         ):
             return unavailable("Another Servemark service")
+        if isinstance(error, TimeoutError):
+            return unavailable("A server this call depends on")
         log.error("unexpected", exc_info=error)
         return ServemarkError(ErrorReason.ERROR_REASON_INTERNAL, INTERNAL_TEXT)
 
@@ -166,15 +205,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 class _Around:
     """The frame of one call, as a context manager so that all four kinds share it."""
 
-    def __init__(self, owner: CallInterceptor, method: str, context: Any, *, streaming: bool):
+    def __init__(
+        self,
+        owner: CallInterceptor,
+        method: str,
+        labels: tuple[str, str],
+        context: Any,
+        *,
+        streaming: bool,
+    ) -> None:
         self._owner = owner
         self._context = context
         self._streaming = streaming
         self._limited = not method.lstrip("/").startswith(_UNLIMITED_SERVICES)
         self._call = _Call(method, _request_id(context), time.perf_counter())
         self._timeout: asyncio.Timeout | None = None
-        _, service, name = method.split("/", 2) if method.count("/") == 2 else ("", method, "")
-        self._labels = (service, name)
+        self._labels = labels
 
     async def __aenter__(self) -> None:
         owner = self._owner
@@ -183,26 +229,32 @@ class _Around:
         owner._in_flight += self._limited
         structlog.contextvars.bind_contextvars(request_id=self._call.request_id)
         left = self._context.time_remaining()
-        if not self._streaming:
-            left = min(left, deadline.UNARY_CAP_SECONDS) if left else deadline.UNARY_CAP_SECONDS
-        elif left is not None and left > 10 * 365 * 86400:
-            left = None
+        if left is None and not self._streaming:
+            left = deadline.UNARY_CAP_SECONDS
         deadline.set_deadline(left)
-        if self._limited and owner._in_flight > owner._limit:
-            await self.__aexit__(
-                ServemarkError,
-                ServemarkError(
-                    ErrorReason.ERROR_REASON_OVERLOADED,
-                    "The server has as many calls as it takes. Try again.",
-                    retry_after=1.0,
-                ),
-                None,
-            )
         if left is not None:
             self._timeout = asyncio.timeout(left)
             await self._timeout.__aenter__()
+        try:
+            await self._admit()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
 
-    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+    async def _admit(self) -> None:
+        owner = self._owner
+        if self._limited and owner._in_flight > owner._limit:
+            raise ServemarkError(
+                ErrorReason.ERROR_REASON_OVERLOADED,
+                "The server has as many calls as it takes. Try again.",
+                retry_after=1.0,
+            )
+        if owner._admit is not None:
+            await owner._admit(self._call.method, self._context)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
+    ) -> Literal[False]:
         if self._timeout is not None:
             timeout, self._timeout = self._timeout, None
             try:
@@ -221,7 +273,8 @@ class _Around:
         if isinstance(error, grpc.aio.AbortError):
             call.code = self._context.code() or grpc.StatusCode.UNKNOWN
             return
-        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+        if isinstance(error, (asyncio.CancelledError, grpc.aio.BaseError)):
+            # The caller is gone: the task was cancelled, or a write to it failed just before that.
             call.code = grpc.StatusCode.CANCELLED
             return
         known = self._owner.translate(error)
@@ -241,9 +294,10 @@ class _Around:
         if self._limited:
             log.info(
                 "call",
-                method=call.method,
+                method=call.method[:200],
                 code=call.code.name,
                 reason=call.reason or None,
+                request_id=call.request_id,
                 milliseconds=round(seconds * 1000, 2),
             )
 

@@ -1,7 +1,7 @@
 """Server reflection as grpcurl and buf curl ask for it: v1 and v1alpha, methods included.
 
-grpcio-reflection serves v1alpha only and cannot describe a method (grpc/grpc#34743). The messages of
-the two versions are the same on the wire.
+grpcio-reflection serves v1alpha only and cannot describe a method (grpc/grpc#34743). The messages
+of the two versions are the same on the wire.
 """
 
 from collections.abc import AsyncIterator, Sequence

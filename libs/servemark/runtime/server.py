@@ -3,16 +3,17 @@
 import asyncio
 import hmac
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from servemark.runtime.errors import ServemarkError
-from servemark.runtime.interceptor import CallInterceptor, Translator
+from servemark.runtime.health import HEALTH_SERVICE, HealthServicer
+from servemark.runtime.interceptor import Admit, CallInterceptor, Translator
 from servemark.runtime.reflection import add_reflection
 from servemark.runtime.settings import ServiceName, ServiceSettings
 from servemark.runtime.telemetry import CallMetrics, serve_metrics
@@ -42,52 +43,30 @@ class PortTakenError(RuntimeError):
     """The port is in use; the text names it and says what to do."""
 
 
-class _TokenInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Refuses callers without the internal token. Health is open, so that a probe needs no secret."""
+def _token_check(token: str) -> Admit:
+    """Admits Servemark's own services only. Health is open, so that a probe needs no secret."""
+    expected = token.encode()
 
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
+    async def admit(method: str, context: Any) -> None:
+        if method.startswith(f"/{HEALTH_SERVICE}/"):
+            return
+        sent = dict(context.invocation_metadata() or ()).get(INTERNAL_TOKEN_KEY, "")
+        if not hmac.compare_digest(str(sent).encode(), expected):
+            raise ServemarkError(
+                ErrorReason.ERROR_REASON_KEY_INVALID,
+                "This port is for Servemark's own services. Call the gateway.",
+            )
 
-    async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        handler = await continuation(details)
-        if handler is None or details.method.startswith("/grpc.health.v1.Health/"):
-            return handler
-        sent = dict(details.invocation_metadata or ()).get(INTERNAL_TOKEN_KEY, "")
-        if hmac.compare_digest(str(sent).encode(), self._token):
-            return handler
-        return _refusing(handler)
-
-
-def _refusing(handler: Any) -> Any:
-    """A handler of the same kind that refuses the call."""
-
-    def refusal() -> ServemarkError:
-        return ServemarkError(
-            ErrorReason.ERROR_REASON_KEY_INVALID,
-            "This port is for Servemark's own services. Call the gateway.",
-        )
-
-    async def one(*_: Any) -> Any:
-        raise refusal()
-
-    async def many(*_: Any) -> Any:
-        raise refusal()
-        yield
-
-    if handler.request_streaming and handler.response_streaming:
-        return grpc.stream_stream_rpc_method_handler(many)
-    if handler.request_streaming:
-        return grpc.stream_unary_rpc_method_handler(one)
-    if handler.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(many)
-    return grpc.unary_unary_rpc_method_handler(one)
+    return admit
 
 
 class ServiceServer:
     """A gRPC server with everything around it. Register servicers on `.grpc`, then `run` it.
 
     `service_names` are the full names it serves, for health and reflection. `ready` answers whether
-    the process can do its work; health follows it within a second.
+    the process can do its work, at all or for each service by name ("" is the whole server); health
+    follows it within a second. `admit` decides who may call (see `CallInterceptor`); by default who
+    knows the internal token, where one is set.
     """
 
     def __init__(
@@ -96,29 +75,29 @@ class ServiceServer:
         service: ServiceName,
         service_names: Sequence[str],
         *,
-        ready: Callable[[], Awaitable[bool]],
+        ready: Callable[[], Awaitable[bool | Mapping[str, bool]]],
         translators: Sequence[Translator] = (),
+        admit: Admit | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
-        interceptors: list[grpc.aio.ServerInterceptor] = [
-            CallInterceptor(
-                CallMetrics(self.registry),
-                max_concurrent_calls=settings.max_concurrent_calls,
-                translators=translators,
-            )
-        ]
-        if settings.internal_token is not None and service != "gateway":
-            interceptors.append(_TokenInterceptor(settings.internal_token.get_secret_value()))
-        self.grpc = grpc.aio.server(interceptors=interceptors, options=SERVER_OPTIONS)
+        if admit is None and settings.internal_token is not None:
+            admit = _token_check(settings.internal_token.get_secret_value())
+        around = CallInterceptor(
+            CallMetrics(self.registry),
+            max_concurrent_calls=settings.max_concurrent_calls,
+            translators=translators,
+            admit=admit,
+        )
+        self.grpc = grpc.aio.server(interceptors=[around], options=SERVER_OPTIONS)
         self.port = 0
         self._settings = settings
         self._service: ServiceName = service
         self._names = tuple(service_names)
         self._ready = ready
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer(self._names)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         if settings.reflection_enabled:
-            add_reflection(self.grpc, (*self._names, health.SERVICE_NAME))
+            add_reflection(self.grpc, (*self._names, HEALTH_SERVICE))
         self._watch: asyncio.Task[None] | None = None
         self._metrics_server: Any = None
 
@@ -137,11 +116,11 @@ class ServiceServer:
             try:
                 self._metrics_server = serve_metrics(host, metrics_port, self.registry)
             except OSError as error:
+                await self.grpc.stop(0)
                 raise PortTakenError(
                     f"Port {metrics_port} on {host} is in use. Set SERVEMARK_METRICS_PORT to "
                     "another block of four free ports, or to 0 for no metrics."
                 ) from error
-        await self._set_health(False)
         await self.grpc.start()
         self._watch = asyncio.create_task(self._watch_readiness())
 
@@ -149,19 +128,23 @@ class ServiceServer:
         """Says NOT_SERVING, lets calls end for `grace` seconds, then ends them."""
         if self._watch is not None:
             self._watch.cancel()
-        await self._health.enter_graceful_shutdown()
+        await self._health.shut_down()
         await self.grpc.stop(self._settings.shutdown_grace_seconds if grace is None else grace)
         if self._metrics_server is not None:
-            self._metrics_server.shutdown()
+            await asyncio.to_thread(self._metrics_server.shutdown)
+            self._metrics_server.server_close()
 
     async def run(self, *background: Callable[[], Awaitable[None]]) -> None:
-        """Serves until SIGTERM or SIGINT, with `background` loops beside it, then stops gracefully."""
+        """Serves until SIGTERM or SIGINT, with `background` loops beside it, then stops.
+
+        A loop that fails is logged and begun again: calls are answered meanwhile.
+        """
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        tasks = [asyncio.ensure_future(work()) for work in background]
+        tasks = [asyncio.create_task(_keep_running(work)) for work in background]
         log.info("serving", port=self.port)
         await stopping.wait()
         log.info("stopping")
@@ -170,25 +153,32 @@ class ServiceServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _set_health(self, serving: bool) -> None:
-        status = (
-            health_pb2.HealthCheckResponse.SERVING
-            if serving
-            else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
-        for name in ("", *self._names):
-            await self._health.set(name, status)
-
     async def _watch_readiness(self) -> None:
-        was: bool | None = None
+        was: dict[str, bool] = {}
         while True:
             try:
                 async with asyncio.timeout(2.0):
-                    is_ready = await self._ready()
+                    answer = await self._ready()
             except Exception:
-                is_ready = False
-            if is_ready != was:
-                await self._set_health(is_ready)
-                log.info("readiness", ready=is_ready)
-                was = is_ready
-            await asyncio.sleep(1.0 if was else 0.1)
+                answer = False
+            now = (
+                dict(answer)
+                if isinstance(answer, Mapping)
+                else dict.fromkeys(("", *self._names), answer)
+            )
+            if now != was:
+                await self._health.update(now)
+                log.info("readiness", **{name or "all": ready for name, ready in now.items()})
+                was = now
+            await asyncio.sleep(1.0 if all(now.values()) else 0.1)
+
+
+async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+        except Exception as error:
+            log.error("background work failed", exc_info=error)
+            await asyncio.sleep(1.0)
+        else:
+            return

@@ -1,4 +1,4 @@
-"""Settings from the environment (`SERVEMARK_…`), with one clear sentence for each wrong variable."""
+"""Settings from the environment (`SERVEMARK_…`), with one sentence for each wrong variable."""
 
 import ipaddress
 import sys

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -9,8 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 _SECRET_WORDS = ("password", "secret", "token", "pepper", "authorization", "dsn", "url")
 
+# Without the local variables structlog adds by default: they hold callers' keys and rows.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
-def _mask_secrets(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+
+def _mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key in event:
         if any(word in key.lower() for word in _SECRET_WORDS):
             event[key] = "***"
@@ -29,9 +35,7 @@ def configure_logging(level: str, log_format: str, service: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks
-            if log_format == "json"
-            else structlog.processors.format_exc_info,
+            _TRACEBACKS if log_format == "json" else structlog.processors.format_exc_info,
             _mask_secrets,
             renderer,
         ],
@@ -70,6 +74,6 @@ class CallMetrics:
 
 
 def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> Any:
-    """Serves `registry` at http://host:port/metrics from a thread; returns the server to shut down."""
+    """Serves `registry` at http://host:port/metrics from a thread; returns the server."""
     server, _thread = start_http_server(port, addr=host, registry=registry)
     return server

@@ -21,8 +21,8 @@ MAX_JSON_KEYS = 200
 class Violations:
     """A list of wrong fields that raises one INVALID_FIELD error with all of them.
 
-    Each `check` method returns the cleaned value (or the given one where it is wrong), so a converter
-    reads top to bottom and calls `raise_if_any()` once at its end.
+    Each check returns the cleaned value (or the given one where it is wrong), so a converter reads
+    top to bottom and calls `raise_if_any()` once at its end.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -51,7 +51,7 @@ class Violations:
     def text(
         self, field: str, value: str, *, max_len: int, required: bool = True, lower: bool = False
     ) -> str:
-        """The value in Unicode NFC without outer blanks; 1 (or 0) to `max_len` printable characters."""
+        """The value in Unicode NFC without outer blanks; 1 (or 0) to `max_len` printable signs."""
         clean = unicodedata.normalize("NFC", value).strip()
         if lower:
             clean = clean.lower()

@@ -47,7 +47,7 @@ class EventConsumer:
                     raise
 
     async def read_once(self) -> int:
-        """Handles one batch of events, stuck ones of crashed members first; returns their number."""
+        """Handles one batch of events, stuck ones of crashed members first; returns how many."""
         handled = 0
         for stream in self._streams:
             claimed = await self._redis.xautoclaim(

@@ -17,14 +17,13 @@ log = structlog.get_logger()
 
 STREAM_PREFIX = "servemark:events:"
 _BATCH = 500
-_KEEP_PUBLISHED = "48 hours"
 
 _CLAIM = text(
     "SELECT id, topic, payload FROM outbox WHERE published_at IS NULL "
     "ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
 _MARK = text("UPDATE outbox SET published_at = clock_timestamp() WHERE id = ANY(:ids)")
-_TRIM = text(f"DELETE FROM outbox WHERE published_at < now() - interval '{_KEEP_PUBLISHED}'")
+_TRIM = text("DELETE FROM outbox WHERE published_at < now() - interval '48 hours'")
 
 
 def stream_of(topic: str) -> str:
