@@ -5,10 +5,10 @@ import importlib
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from migrations.runner import SCHEMAS, head, migrate_async
 from sqlalchemy import Connection, MetaData, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from migrations.runner import SCHEMAS, head, migrate_async
 from servemark.runtime.database import async_url
 from tests.support import servers
 

@@ -2,10 +2,10 @@
 
 import asyncpg
 import pytest
-from migrations.runner import SCHEMAS
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
+from migrations.runner import SCHEMAS
 from servemark.runtime.database import Database
 from tests.support import servers
 

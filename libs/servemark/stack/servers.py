@@ -54,4 +54,3 @@ class Servers:
         """Stops what `start` started, in reverse order."""
         for server in reversed(self.own):
             server.stop()
-

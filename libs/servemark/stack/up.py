@@ -162,9 +162,7 @@ class Stack:
             or self.data.key_pepper(),
         }
         self.settings = _settings(self._servers.database_url)
-        self._services = Services(
-            self.settings, environment, self.data.logs, self.progress.say
-        )
+        self._services = Services(self.settings, environment, self.data.logs, self.progress.say)
         with self.progress.step("Starting the four services"):
             self._services.start()
         self._write_pid_file()
