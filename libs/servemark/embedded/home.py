@@ -1,11 +1,11 @@
 """The data directory of one embedded server: its lock, password, port, and where its data lies.
 
 A data directory holds
-    starter.lock   held by the program that started the server
-    server.lock    held by the server itself, inherited by all its processes
+    starter.lock            held by the program that started the server
     password, port, server.log
-    server/        owned by the user the server runs as; or, if that user cannot get here,
-    location       a file that names the directory used instead of server/
+    server/                 owned by the user the server runs as; or, if that user cannot get here,
+    location                a file that names the directory used instead of server/
+    server/server.lock      held by the server itself: all its processes inherit it
 """
 
 import fcntl
@@ -35,21 +35,21 @@ class ServerHome:
         self.title = title
         try:
             self._create()
-            self._starter_lock = self._open_lock("starter.lock")
+            self._starter_lock = _open_lock(self.path / "starter.lock")
         except OSError as error:
-            raise EmbeddedServerError(
-                f"The data directory {self.path} of {title} cannot be used ({error}); "
-                "choose a directory that this user can write."
-            ) from error
+            raise self._unusable(error) from error
         try:
             self._lock_starter()
-            self.server_lock = self._open_lock("server.lock")
+            self.account, self.store = self._find_store()
+            self.server_lock = _open_lock(self.store / "server.lock")
             try:
                 self._lock_server()
-                self.account, self.store = self._find_store()
             except BaseException:
                 os.close(self.server_lock)
                 raise
+        except OSError as error:
+            os.close(self._starter_lock)
+            raise self._unusable(error) from error
         except BaseException:
             os.close(self._starter_lock)
             raise
@@ -69,9 +69,10 @@ class ServerHome:
         os.close(self.server_lock)
         os.close(self._starter_lock)
 
-    def note_server(self, pid: int) -> None:
+    def note_server(self, pid: int | None) -> None:
         """Writes the server's process id where another starter finds it for its message."""
-        _write_pid(self.server_lock, pid)
+        _write_note(self._starter_lock, f"process {os.getpid()} (the server is process {pid})")
+        _write_note(self.server_lock, f"{pid}")
 
     def password(self) -> str:
         """Returns the server's password, made up and kept in a 0600 file at the first call."""
@@ -93,33 +94,32 @@ class ServerHome:
             # Ours, so the server's user may pass; every file in it has its own protection.
             self.path.chmod(0o711)
 
-    def _open_lock(self, name: str) -> int:
-        return os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _unusable(self, error: OSError) -> EmbeddedServerError:
+        return EmbeddedServerError(
+            f"The data directory {self.path} of {self.title} cannot be used ({error}); "
+            "choose a directory that this user can write."
+        )
 
     def _lock_starter(self) -> None:
         if not _try_lock(self._starter_lock):
             raise EmbeddedServerError(
-                f"{self.title} in {self.path} is already run by process "
-                f"{_read_pid(self._starter_lock)} (the server is process {self._server_pid()}); "
+                f"{self.title} in {self.path} is already run by "
+                f"{_read_note(self._starter_lock)}; "
                 "stop that program, or use another data directory."
             )
-        _write_pid(self._starter_lock, os.getpid())
+        _write_note(self._starter_lock, f"process {os.getpid()}")
 
     def _lock_server(self) -> None:
         # The starter is gone, so a server that still holds its lock is on its way out.
         deadline = time.monotonic() + _LEAVING_SECONDS
         while not _try_lock(self.server_lock):
             if time.monotonic() > deadline:
-                pid = _read_pid(self.server_lock)
+                pid = _read_note(self.server_lock)
                 raise EmbeddedServerError(
                     f"{self.title} process {pid}, left by an earlier program, still uses "
                     f"{self.path}; end it with kill -INT {pid} and start again."
                 )
             time.sleep(0.05)
-
-    def _server_pid(self) -> str:
-        with (self.path / "server.lock").open() as file:
-            return file.read().strip() or "unknown"
 
     def _find_store(self) -> tuple[Account | None, Path]:
         """Returns the server's user (None: we) and the directory that it owns, created if new."""
@@ -134,8 +134,7 @@ class ServerHome:
                     f"remove {self.path} to begin with an empty server."
                 )
         if store.is_dir():
-            # Its owner stays its owner, whoever starts it this time.
-            return (owner_of(store) if account else None), store
+            return (self._owner(store) if account else None), store
         if account is None:
             store.mkdir(mode=0o700)
         elif can_enter(self.path, account):
@@ -145,6 +144,21 @@ class ServerHome:
             store = self._elsewhere(account)
             write_private(location, f"{store}\n")
         return account, store
+
+    def _owner(self, store: Path) -> Account:
+        """Returns the user of an existing store, who stays its user whoever starts the server."""
+        owner = owner_of(store)
+        if owner.uid == 0:
+            raise EmbeddedServerError(
+                f"The data of {self.title} in {store} belongs to root, who may not run it; "
+                f"give it to the user that ran it before (chown -R postgres {store})."
+            )
+        if not can_enter(store, owner):
+            raise EmbeddedServerError(
+                f"{self.title} keeps its data in {store}, which its user {owner.name} cannot "
+                "reach; move it back, or open the folders above it (chmod o+x)."
+            )
+        return owner
 
     def _elsewhere(self, account: Account) -> Path:
         """Creates a directory the account can reach; a folder above ours is closed to it.
@@ -167,10 +181,11 @@ class ServerHome:
 
 
 def write_private(path: Path, text: str, owner: Account | None = None) -> None:
-    """Writes a new 0600 file in place of what was there, owned by `owner` if given."""
-    path.unlink(missing_ok=True)
+    """Replaces a file at once by a 0600 file with the text, owned by `owner` if given."""
+    building = path.with_name(path.name + ".new")
+    building.unlink(missing_ok=True)
     # Exclusive, so that a link planted in a directory of another user is not followed.
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    file = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         if owner is not None:
             os.fchown(file, owner.uid, owner.gid)
@@ -178,6 +193,11 @@ def write_private(path: Path, text: str, owner: Account | None = None) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+    building.replace(path)
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _try_lock(file: int) -> bool:
@@ -188,10 +208,10 @@ def _try_lock(file: int) -> bool:
     return True
 
 
-def _write_pid(file: int, pid: int) -> None:
+def _write_note(file: int, note: str) -> None:
     os.ftruncate(file, 0)
-    os.pwrite(file, f"{pid}\n".encode(), 0)
+    os.pwrite(file, f"{note}\n".encode(), 0)
 
 
-def _read_pid(file: int) -> str:
-    return os.pread(file, 32, 0).decode().strip() or "unknown"
+def _read_note(file: int) -> str:
+    return os.pread(file, 200, 0).decode().strip() or "an unknown process"
