@@ -7,6 +7,7 @@ import pytest
 
 from migrations.runner import migrate_async
 from tests.support import servers
+from tests.support.stack import RunningStack, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,11 @@ def migrated_database(postgres_server: str, migrated_template: str) -> Iterator[
 def module_database(new_database: Callable[..., str], migrated_template: str) -> str:
     """The DSN of a migrated database that the tests of a module share."""
     return new_database(migrated_template)
+
+
+@pytest.fixture(scope="module")
+def stack(module_database: str, valkey_server: str) -> Iterator[RunningStack]:
+    """The four services as processes on the module's own database, with nothing in it."""
+    servers.flush(valkey_server)
+    with running_stack(module_database, valkey_server) as running:
+        yield running

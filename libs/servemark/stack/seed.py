@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import grpc
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -38,11 +37,10 @@ def _create(call: Callable[[Any], Any], request: Any) -> str:
     """Id of the created resource, or of the one that has its name already."""
     try:
         answer = call(request)
-    except grpc.RpcError as error:
-        known = ServemarkCallError.from_rpc_error(error)
-        if known.reason != "RESOURCE_EXISTS":
-            raise known from error
-        return known.metadata["existing_id"]
+    except ServemarkCallError as error:
+        if error.reason != "RESOURCE_EXISTS":
+            raise
+        return error.metadata["existing_id"]
     (_, resource) = answer.ListFields()[0]
     identifier: str = resource.id
     return identifier

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
+from servemark.catalog.v1.use_case_pb2 import ListUseCasesRequest
 from servemark.client.channel import Client, connect
 from servemark.client.errors import ServemarkCallError
 from servemark.ranking.v1.ranking_pb2 import RefreshRankingsRequest
@@ -85,7 +86,7 @@ def _key(data: DataDir, environment: dict[str, str], target: str) -> str:
         key: str = json.loads(data.client_file.read_text())["key"]
         with connect(target, key=key) as client:
             try:
-                client.ping()
+                client.catalog.ListUseCases(ListUseCasesRequest(page_size=1))
                 return key
             except ServemarkCallError as error:
                 if error.reason != "KEY_INVALID":

@@ -1,0 +1,153 @@
+"""`servemark up` as a newcomer meets it: from nothing to a recommendation, and gone without a trace."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from servemark.client.channel import connect
+from servemark.ingest.v1.result_query_pb2 import ListBenchmarkResultsRequest
+from tests.support.servers import temporary_folder
+from tests.support.stack import free_block, wait_until
+
+SERVEMARK = Path(sysconfig.get_path("scripts")) / "servemark"
+READY = "Ctrl-C stops it"
+
+
+class Up:
+    """One running `servemark up` and what it has printed."""
+
+    def __init__(self, folder: Path, base: int) -> None:
+        self.folder = folder
+        self.base = base
+        self.out = folder / f"out-{time.monotonic_ns()}"
+        self.err = self.out.with_suffix(".err")
+        self.started = time.monotonic()
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith("SERVEMARK_")
+        } | {"SERVEMARK_PORT_BASE": str(base), "SERVEMARK_METRICS_PORT": "0"}
+        with self.out.open("w") as out, self.err.open("w") as err:
+            self.process = subprocess.Popen(
+                [SERVEMARK, "up", "--data-dir", folder / "data"],
+                stdout=out,
+                stderr=err,
+                env=environment,
+                cwd=folder,
+            )
+
+    def wait_ready(self, seconds: float = 120) -> float:
+        """Seconds until everything was printed."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, self.err.read_text()
+            return READY in self.out.read_text()
+
+        wait_until(ready, seconds, "servemark up is ready")
+        return time.monotonic() - self.started
+
+    def family(self) -> list[psutil.Process]:
+        """Everything it started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, number: int) -> int:
+        """Sends a signal, waits for the end and returns the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@contextmanager
+def up(folder: Path, base: int) -> Iterator[Up]:
+    running = Up(folder, base)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.end(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with temporary_folder() as path:
+        yield path
+
+
+def test_up_shows_a_recommendation_and_a_second_start_finds_its_data(folder: Path) -> None:
+    base = free_block()
+    with up(folder, base) as first:
+        first.wait_ready()
+        text = first.out.read_text()
+        assert "grpcurl" in text
+        assert "servemark recommend" in text
+        assert "$/1M" in text or "per million" in text
+        saved = json.loads((folder / "data/client.json").read_text())
+        assert saved["key"] in text
+        with connect(saved["target"], key=saved["key"]) as client:
+            stored = client.ingest.ListBenchmarkResults(ListBenchmarkResultsRequest(page_size=1000))
+        assert len(stored.benchmark_results) >= 200
+        started = first.family()
+        assert len(started) >= 6
+        assert first.end(signal.SIGINT) == 0
+        wait_until(lambda: not any(child.is_running() for child in started), 20, "all have ended")
+    with up(folder, base) as second:
+        second.wait_ready()
+        assert json.loads((folder / "data/client.json").read_text()) == saved
+        with connect(saved["target"], key=saved["key"]) as client:
+            again = client.ingest.ListBenchmarkResults(ListBenchmarkResultsRequest(page_size=1000))
+        assert again == stored
+        assert "Streaming the measured results" not in second.err.read_text()
+
+
+def test_a_second_up_beside_the_first_fails_with_the_port_and_the_fix(folder: Path) -> None:
+    with socket.socket() as taken:
+        base = free_block()
+        taken.bind(("127.0.0.1", base + 2))
+        taken.listen()
+        with up(folder, base) as refused:
+            assert refused.process.wait(30) == 1
+            text = refused.err.read_text()
+            assert f"Port {base + 2}" in text
+            assert "SERVEMARK_PORT_BASE=" in text
+            assert "Traceback" not in text
+
+
+def test_kill_9_of_up_leaves_no_process_behind(folder: Path) -> None:
+    with up(folder, free_block()) as running:
+        running.wait_ready()
+        started = running.family()
+        running.process.kill()
+        running.process.wait(10)
+        wait_until(
+            lambda: not any(
+                child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in started
+            ),
+            20,
+            "everything it started has ended",
+        )
+
+
+def test_up_starts_again_what_was_killed(folder: Path) -> None:
+    with up(folder, free_block()) as running:
+        running.wait_ready()
+        saved = json.loads((folder / "data/client.json").read_text())
+        for child in running.family():
+            if "services.ingest" in " ".join(child.cmdline()):
+                child.kill()
+
+        def answers() -> bool:
+            with connect(saved["target"], key=saved["key"]) as client:
+                return bool(
+                    client.ingest.ListBenchmarkResults(
+                        ListBenchmarkResultsRequest(page_size=1)
+                    ).benchmark_results
+                )
+
+        wait_until(answers, 30, "ingest answers again")
