@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import redis
+
 from servemark.embedded import EmbeddedPostgres, EmbeddedValkey
 
 # A test's cluster lives for minutes and is thrown away, so it need not survive a power cut.
