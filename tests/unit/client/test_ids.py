@@ -2,6 +2,7 @@ import hashlib
 from datetime import UTC, datetime
 
 import pytest
+
 from servemark.client import ids
 
 TIME = datetime(2025, 9, 14, 2, 9, 3, 456789, tzinfo=UTC)

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from servemark.client import records as records_module
 from servemark.client.record_fields import RecordError
 from servemark.client.records import DRY_RUN_KEYS, ResultRecord, records_to_stream

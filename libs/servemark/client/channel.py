@@ -1,0 +1,93 @@
+"""The connection to a Servemark gateway."""
+
+import os
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from servemark.catalog.v1.use_case_pb2 import ListUseCasesRequest
+from servemark.client.policy import CallPolicy, Timeouts
+from servemark.client.retry import RetryPolicy
+from servemark.gateway.v1.admin_service_pb2_grpc import AdminServiceStub
+from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
+from servemark.ranking.v1.ranking_service_pb2_grpc import RankingServiceStub
+
+DEFAULT_TARGET = "127.0.0.1:50050"
+
+_MIB = 1024 * 1024
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", 4 * _MIB),
+    ("grpc.max_send_message_length", 4 * _MIB),
+    # A dead connection is noticed within 80 s; servers refuse pings more often than every 30 s.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # gRPC's own default grows to two minutes: a server that is back would not be found for as long.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+class Client:
+    """One channel and the stubs of every service behind it. Close it, or use it with `with`.
+
+    Unary calls raise ServemarkCallError. The stubs may be used from several threads.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        key: str | None,
+        timeouts: Timeouts,
+        retry: RetryPolicy,
+    ) -> None:
+        self.target = target
+        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        policy = CallPolicy(target, key, timeouts, retry)
+        channel = grpc.intercept_channel(self._channel, policy)
+        self.catalog = CatalogServiceStub(channel)
+        self.ingest = IngestServiceStub(channel)
+        self.ranking = RankingServiceStub(channel)
+        self.admin = AdminServiceStub(channel)
+
+    def ping(self) -> None:
+        """Returns if the gateway answers and takes the key; raises ServemarkCallError if not."""
+        self.catalog.ListUseCases(ListUseCasesRequest(page_size=1))
+
+    def close(self) -> None:
+        """Closes the connection; calls in flight are cancelled."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def connect(
+    target: str | None = None,
+    *,
+    key: str | None = None,
+    timeouts: Timeouts | None = None,
+    retry: RetryPolicy | None = None,
+) -> Client:
+    """A client of the gateway at `target` (`host:port`). Connects with the first call.
+
+    Without `target`: the environment's SERVEMARK_TARGET, else 127.0.0.1:50050. Without `key`: the
+    environment's SERVEMARK_API_KEY, else none. The connection is not encrypted: beyond loopback,
+    put it behind something that is.
+    """
+    return Client(
+        target or os.environ.get("SERVEMARK_TARGET") or DEFAULT_TARGET,
+        key or os.environ.get("SERVEMARK_API_KEY") or None,
+        timeouts or Timeouts(),
+        retry or RetryPolicy(),
+    )
