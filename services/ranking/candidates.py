@@ -1,0 +1,185 @@
+"""Which configurations take part, at which price, and the two figures that come from prices."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from servemark.type.v1.metric_pb2 import Metric
+from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
+from services.ranking.content import ConfigRow, Price, TokenSpan, UseCase
+from services.ranking.matrix import Bools, Floats, Ints, Matrix
+from services.ranking.metrics import MEASURED, METRICS, PLACE
+
+_MEMORY_SIZE = re.compile(r"-\d+gb$")
+
+DEFAULT_OPTIONS: Final = (
+    PurchaseOption.PURCHASE_OPTION_ON_DEMAND,
+    PurchaseOption.PURCHASE_OPTION_RESERVED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a configuration has to be; empty keeps all. Texts are compared without letter case."""
+
+    models: tuple[str, ...] = ()
+    quantizations: tuple[str, ...] = ()
+    gpu_types: tuple[str, ...] = ()
+    cloud_providers: tuple[str, ...] = ()
+    frameworks: tuple[str, ...] = ()
+    workload_types: tuple[str, ...] = ()
+    max_gpu_count: int = 0
+    input_tokens: TokenSpan | None = None
+    output_tokens: TokenSpan | None = None
+    provenances: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBasis:
+    """Which prices count, see the contract's message; `at_us` None: the matrix's own time."""
+
+    purchase_options: tuple[int, ...] = DEFAULT_OPTIONS
+    region: str = ""
+    at_us: int | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Candidates:
+    """The k configurations that passed the filter, in order of id, with all 14 metrics."""
+
+    matrix: Matrix
+    rows: Ints  # [k] their rows in the matrix
+    price_of: dict[str, Price]  # by hardware configuration; absent where none is known
+    value: Floats  # [k, 14] medians, NaN where there is no figure
+    low: Floats  # [k, 14]
+    high: Floats  # [k, 14]
+    runs: Ints  # [k, 14]
+
+    def __len__(self) -> int:
+        return int(self.rows.size)
+
+    def row(self, index: int) -> ConfigRow:
+        """The configuration of candidate `index`."""
+        return self.matrix.rows[int(self.rows[index])]
+
+    def price(self, index: int) -> Price | None:
+        """The price candidate `index` was counted with."""
+        return self.price_of.get(self.row(index).hardware_config_id)
+
+
+def select(
+    matrix: Matrix,
+    chosen: Filter,
+    basis: PriceBasis,
+    use_case: UseCase | None = None,
+) -> Candidates:
+    """The candidates of a request; the use case's lengths hold where the filter has none."""
+    rows = np.flatnonzero(_passes(matrix, chosen, use_case))
+    at_us = matrix.made_at_us if basis.at_us is None else basis.at_us
+    hardware = matrix.names["hardware_config_id"]
+    price_of: dict[str, Price] = {}
+    hourly = np.full(len(hardware.names), np.nan)
+    for code, identifier in enumerate(hardware.names):
+        price = choose_price(matrix.prices.get(identifier, ()), basis, at_us)
+        if price is not None:
+            price_of[identifier] = price
+            hourly[code] = price.usd_per_hour
+    usd = hourly[hardware.codes[rows]]
+    return _with_prices(matrix, rows, price_of, usd)
+
+
+def choose_price(prices: Iterable[Price], basis: PriceBasis, at_us: int) -> Price | None:
+    """The lowest price valid at `at_us` under the first purchase option that has one.
+
+    Of equal ones the latest counts, then the first region and source by name.
+    """
+    region = basis.region.casefold()
+    valid = [
+        price
+        for price in prices
+        if price.valid_from_us <= at_us
+        and (price.valid_to_us is None or at_us < price.valid_to_us)
+        and (not region or price.region.casefold() in (region, ""))
+    ]
+    for option in basis.purchase_options:
+        offered = [price for price in valid if price.purchase_option == option]
+        if offered:
+            return min(
+                offered, key=lambda p: (p.usd_per_hour, -p.valid_from_us, p.region, p.source)
+            )
+    return None
+
+
+def _passes(matrix: Matrix, chosen: Filter, use_case: UseCase | None) -> Bools:
+    keep = np.isin(matrix.provenance, chosen.provenances or (Provenance.PROVENANCE_MEASURED,))
+    for column, wanted in (
+        ("quantization", chosen.quantizations),
+        ("cloud_provider", chosen.cloud_providers),
+        ("framework", chosen.frameworks),
+        ("workload_type", chosen.workload_types),
+    ):
+        if wanted:
+            keep &= _one_of(matrix, column, wanted)
+    if chosen.models:
+        keep &= _one_of(matrix, "model", chosen.models) | _one_of(matrix, "model_id", chosen.models)
+    if chosen.gpu_types:
+        types = [text.casefold() for text in chosen.gpu_types]
+        keep &= matrix.names["gpu_type"].where(lambda name: _is_gpu(name.casefold(), types))
+    if chosen.max_gpu_count:
+        keep &= matrix.gpu_count <= chosen.max_gpu_count
+    default = (None, None) if use_case is None else (use_case.input_tokens, use_case.output_tokens)
+    for tokens, span in (
+        (matrix.input_tokens, chosen.input_tokens or default[0]),
+        (matrix.output_tokens, chosen.output_tokens or default[1]),
+    ):
+        keep &= _within(tokens, span)
+    return keep
+
+
+def _one_of(matrix: Matrix, column: str, wanted: Iterable[str]) -> Bools:
+    known = {text.casefold() for text in wanted}
+    return matrix.names[column].where(lambda name: name.casefold() in known)
+
+
+def _is_gpu(name: str, wanted: Iterable[str]) -> bool:
+    without_memory = _MEMORY_SIZE.sub("", name)
+    return any(text in (name, without_memory) for text in wanted)
+
+
+def _within(tokens: Ints, span: TokenSpan | None) -> Bools:
+    # A span from 0 without an end asks for every length, so also for one that is not fixed.
+    if span is None or span == (0, 0):
+        return np.ones(tokens.shape, dtype=np.bool_)
+    least, most = span
+    keep: Bools = (tokens >= least) & (tokens >= 0)
+    if most:
+        keep &= tokens <= most
+    return keep
+
+
+def _with_prices(matrix: Matrix, rows: Ints, price_of: dict[str, Price], usd: Floats) -> Candidates:
+    """The candidates with price columns: at the best throughput a token costs least."""
+    hour, tokens = (
+        PLACE[Metric.METRIC_USD_PER_HOUR],
+        PLACE[Metric.METRIC_USD_PER_MILLION_TOKENS],
+    )
+    throughput = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
+    shape = (rows.size, len(METRICS))
+    cells = [np.full(shape, np.nan) for _ in range(3)]
+    for cell, measured in zip(cells, (matrix.value, matrix.low, matrix.high), strict=True):
+        cell[:, : len(MEASURED)] = measured[rows]
+        cell[:, hour] = usd
+    value, low, high = cells
+    runs = np.zeros(shape, dtype=np.int64)
+    runs[:, : len(MEASURED)] = matrix.runs[rows]
+    with np.errstate(divide="ignore"):
+        for cell, speed in ((value, value), (low, high), (high, low)):
+            cell[:, tokens] = usd / (speed[:, throughput] * 3600.0) * 1e6
+    # At no throughput a token has no price.
+    for cell in (low, high, value):
+        cell[np.isinf(value[:, tokens]), tokens] = np.nan
+    runs[:, tokens] = np.where(np.isnan(value[:, tokens]), 0, runs[:, throughput])
+    return Candidates(matrix, rows, price_of, value, low, high, runs)

@@ -1,0 +1,74 @@
+"""Whether alternatives keep a limit, as far as their runs tell.
+
+The quantile of all requests together lies between the smallest and the largest quantile of the
+runs, so a limit is met if every run keeps it, missed if none does, and uncertain otherwise.
+Percentiles of one quantity bound each other: where the limited one was not measured, a higher one
+within the limit means that it is met, and a lower one beyond it that it is missed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from servemark.ranking.v1.recommend_pb2 import LimitVerdict
+from services.ranking.candidates import Candidates
+from services.ranking.matrix import Bools, Floats, Ints
+from services.ranking.metrics import FAMILIES, METRICS, PLACE
+
+MET = LimitVerdict.LIMIT_VERDICT_MET
+MISSED = LimitVerdict.LIMIT_VERDICT_MISSED
+UNCERTAIN = LimitVerdict.LIMIT_VERDICT_UNCERTAIN
+UNKNOWN = LimitVerdict.LIMIT_VERDICT_UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `bound` for a metric to minimize, at least `bound` for one to maximize."""
+
+    metric: int
+    bound: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Verdicts:
+    """How k candidates stand to one limit."""
+
+    limit: Limit
+    verdict: Ints  # [k] LimitVerdict
+    decided_by: Ints  # [k] columns: the metric the verdict rests on
+
+
+def judge(candidates: Candidates, limit: Limit) -> Verdicts:
+    """The verdict of each candidate on one limit."""
+    place = PLACE[limit.metric]
+    verdict = _own(candidates.low, candidates.high, place, limit.bound)
+    decided_by = np.full(len(candidates), place, dtype=np.int64)
+    family = next((group for group in FAMILIES if place in group), (place,))
+    unknown: Bools = verdict == UNKNOWN
+    if unknown.any() and len(family) > 1:
+        at = family.index(place)
+        # The nearest percentile that decides is the most telling, so the farthest is set first.
+        for higher in reversed(family[at + 1 :]):
+            keeps = unknown & (_own(candidates.low, candidates.high, higher, limit.bound) == MET)
+            verdict[keeps], decided_by[keeps] = MET, higher
+        for lower in family[:at]:
+            beyond = unknown & (_own(candidates.low, candidates.high, lower, limit.bound) == MISSED)
+            # Different runs may carry different percentiles, and then contradict each other.
+            verdict[beyond] = np.where(
+                np.isin(verdict[beyond], (MET, UNCERTAIN)), UNCERTAIN, MISSED
+            )
+            decided_by[beyond] = lower
+    return Verdicts(limit, verdict, decided_by)
+
+
+def _own(low: Floats, high: Floats, place: int, bound: float) -> Ints:
+    """The verdicts[k] from the limited metric's own smallest and largest run."""
+    least, most = low[:, place], high[:, place]
+    # Comparisons with NaN are false, so what was not measured falls through to UNKNOWN.
+    if METRICS[place].maximize:
+        met, missed = least >= bound, most < bound
+    else:
+        met, missed = most <= bound, least > bound
+    verdict = np.select([met, missed, np.isnan(least) | np.isnan(most)], [MET, MISSED, UNKNOWN], 0)
+    verdict[verdict == 0] = UNCERTAIN
+    return verdict.astype(np.int64)

@@ -1,0 +1,111 @@
+"""What each metric is: its column, its unit, which way is better, and how people call it."""
+
+from dataclasses import dataclass
+
+from servemark.type.v1.metric_pb2 import Metric
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """One metric of the contract."""
+
+    metric: Metric.ValueType
+    column: str
+    """The name without the enum's prefix, in lower case: `ttft_p90_ms`."""
+    label: str
+    """What people call it, within a sentence: `TTFT p90`."""
+    unit: str
+    """What follows a figure, with a blank where one is due: ` ms`, `/hour`, or nothing."""
+    maximize: bool
+    """Whether more is better."""
+
+
+def _percentiles(family: str) -> list[MetricInfo]:
+    return [
+        MetricInfo(
+            Metric.Value(f"METRIC_{family}_P{percent}_MS"),
+            f"{family.lower()}_p{percent}_ms",
+            f"{family} p{percent}",
+            " ms",
+            maximize=False,
+        )
+        for percent in (50, 90, 95, 99)
+    ]
+
+
+METRICS: tuple[MetricInfo, ...] = (
+    *_percentiles("TTFT"),
+    *_percentiles("TPOT"),
+    MetricInfo(
+        Metric.METRIC_THROUGHPUT_TOKENS_SEC,
+        "throughput_tokens_sec",
+        "throughput",
+        " tokens/s",
+        maximize=True,
+    ),
+    MetricInfo(
+        Metric.METRIC_RPS_SUSTAINED, "rps_sustained", "request rate", " requests/s", maximize=True
+    ),
+    MetricInfo(Metric.METRIC_ACCURACY_SCORE, "accuracy_score", "accuracy", "", maximize=True),
+    MetricInfo(Metric.METRIC_MEMORY_USED_GB, "memory_used_gb", "GPU memory", " GB", maximize=False),
+    MetricInfo(
+        Metric.METRIC_USD_PER_HOUR, "usd_per_hour", "price per hour", "/hour", maximize=False
+    ),
+    MetricInfo(
+        Metric.METRIC_USD_PER_MILLION_TOKENS,
+        "usd_per_million_tokens",
+        "price per million tokens",
+        " per million tokens",
+        maximize=False,
+    ),
+)
+"""Every metric, in the order of the contract; a metric's place here is its column in a matrix."""
+
+MEASURED: tuple[MetricInfo, ...] = METRICS[:12]
+"""Those that results carry; the last two come from prices."""
+
+PLACE: dict[int, int] = {info.metric: place for place, info in enumerate(METRICS)}
+"""A metric's column in a matrix."""
+
+PRICES = (Metric.METRIC_USD_PER_HOUR, Metric.METRIC_USD_PER_MILLION_TOKENS)
+
+FAMILIES: tuple[tuple[int, ...], ...] = ((0, 1, 2, 3), (4, 5, 6, 7))
+"""Columns of the percentiles of one quantity, rising: what is known of one bounds the others."""
+
+
+def info_of(metric: int) -> MetricInfo:
+    """What is known of a metric. Raises KeyError for one that is not in the contract."""
+    return METRICS[PLACE[metric]]
+
+
+def figure(metric: int, value: float, *, beside: float | None = None, digits: int = 3) -> str:
+    """A value with its unit as people write it: `31 ms`, `$2.69/hour`.
+
+    It has three significant digits, or as many as tell it from the figure it stands `beside`.
+    """
+    info = info_of(metric)
+    if beside is not None and beside != value:
+        while digits < 17 and rounded(value, digits) == rounded(beside, digits):
+            digits += 1
+    money = "$" if metric in PRICES else ""
+    return f"{money}{rounded(value, digits)}{info.unit}"
+
+
+def bound(metric: int, limit: float) -> str:
+    """A limit as people write it: `TTFT p90 ≤ 300 ms`."""
+    info = info_of(metric)
+    return f"{info.label} {'≥' if info.maximize else '≤'} {figure(metric, limit, digits=6)}"
+
+
+def rounded(value: float, digits: int = 3) -> str:
+    """A number to some significant digits, without an exponent where it can be read without.
+
+    >>> [rounded(x) for x in (31.26, 1240.4, 0.04567, 2.5, 300, 0)]
+    ['31.3', '1,240', '0.0457', '2.5', '300', '0']
+    """
+    text = f"{value:.{digits}g}"
+    if not 1e3 <= abs(float(text)) < 1e15:
+        return text
+    decimals = max(0, digits - len(str(int(abs(float(text))))))
+    short = f"{float(text):,.{decimals}f}"
+    return short.rstrip("0").rstrip(".") if decimals else short

@@ -1,0 +1,134 @@
+"""Who is left out before the ranking, and every reason why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from servemark.ranking.v1.candidate_pb2 import ExclusionReason
+from servemark.type.v1.metric_pb2 import Metric
+from services.ranking.candidates import Candidates
+from services.ranking.limits import MISSED, UNCERTAIN, UNKNOWN, Limit, Verdicts, judge
+from services.ranking.matrix import Bools, Ints
+from services.ranking.metrics import METRICS, PLACE, bound, figure, info_of
+
+_OF_VERDICT = (
+    (MISSED, ExclusionReason.EXCLUSION_REASON_LIMIT_MISSED),
+    (UNCERTAIN, ExclusionReason.EXCLUSION_REASON_LIMIT_UNCERTAIN),
+    (UNKNOWN, ExclusionReason.EXCLUSION_REASON_LIMIT_UNKNOWN),
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Exclusion:
+    """One reason, the metric it is about, and the candidates[k] it leaves out."""
+
+    reason: ExclusionReason.ValueType
+    metric: int
+    who: Bools
+    verdicts: Verdicts | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Screened:
+    """The candidates with what leaves them out."""
+
+    candidates: Candidates
+    verdicts: tuple[Verdicts, ...]  # in the order of the limits
+    exclusions: tuple[Exclusion, ...]  # by reason, then metric; none that leaves nobody out
+    kept: Ints  # candidates that take part, rising
+    max_usd_per_hour: float | None
+
+    def excluded(self) -> Ints:
+        """The candidates that are left out, rising."""
+        return np.setdiff1d(np.arange(len(self.candidates)), self.kept)
+
+    def why(self, index: int) -> list[tuple[ExclusionReason.ValueType, str]]:
+        """Each reason that leaves candidate `index` out, once, with a sentence of its figures."""
+        texts: dict[ExclusionReason.ValueType, list[str]] = {}
+        for exclusion in self.exclusions:
+            if exclusion.who[index]:
+                texts.setdefault(exclusion.reason, []).append(self._text(exclusion, index))
+        return [(reason, f"{'; '.join(parts)}.") for reason, parts in texts.items()]
+
+    def _text(self, exclusion: Exclusion, index: int) -> str:
+        reason, metric = exclusion.reason, exclusion.metric
+        if reason == ExclusionReason.EXCLUSION_REASON_CRITERION_MISSING:
+            return f"There is no figure for {info_of(metric).label}"
+        if reason == ExclusionReason.EXCLUSION_REASON_PRICE_UNKNOWN:
+            return "No price is known, so it cannot be held against the budget"
+        if reason == ExclusionReason.EXCLUSION_REASON_OVER_BUDGET:
+            usd = float(self.candidates.value[index, PLACE[metric]])
+            most = self.max_usd_per_hour or 0.0
+            return (
+                f"Costs {figure(metric, usd, beside=most)}; "
+                f"the budget is {figure(metric, most, digits=6)}"
+            )
+        assert exclusion.verdicts is not None  # noqa: S101  (all other reasons are of limits)
+        return limit_text(self.candidates, exclusion.verdicts, index)
+
+
+def screen(
+    candidates: Candidates,
+    criteria: Sequence[int],
+    limits: Sequence[Limit],
+    *,
+    max_usd_per_hour: float | None = None,
+    accept_uncertain: bool = False,
+) -> Screened:
+    """The candidates that have every criterion, keep every limit and the budget.
+
+    `criteria` are metrics. All reasons are looked at for all candidates, so counts are complete.
+    """
+    found = []
+    for metric in criteria:
+        missing: Bools = np.isnan(candidates.value[:, PLACE[metric]])
+        reason = ExclusionReason.EXCLUSION_REASON_CRITERION_MISSING
+        found.append(Exclusion(reason, metric, missing))
+    verdicts = tuple(judge(candidates, limit) for limit in limits)
+    for verdict in verdicts:
+        for value, reason in _OF_VERDICT:
+            if value != UNCERTAIN or not accept_uncertain:
+                who: Bools = verdict.verdict == value
+                found.append(Exclusion(reason, verdict.limit.metric, who, verdict))
+    if max_usd_per_hour is not None:
+        found += _budget(candidates, max_usd_per_hour)
+    found = [exclusion for exclusion in found if exclusion.who.any()]
+    found.sort(key=lambda exclusion: (exclusion.reason, exclusion.metric))
+    out = np.zeros(len(candidates), dtype=np.bool_)
+    for exclusion in found:
+        out |= exclusion.who
+    return Screened(candidates, verdicts, tuple(found), np.flatnonzero(~out), max_usd_per_hour)
+
+
+def _budget(candidates: Candidates, most: float) -> list[Exclusion]:
+    metric = Metric.METRIC_USD_PER_HOUR
+    usd = candidates.value[:, PLACE[metric]]
+    over, unknown = (
+        ExclusionReason.EXCLUSION_REASON_OVER_BUDGET,
+        ExclusionReason.EXCLUSION_REASON_PRICE_UNKNOWN,
+    )
+    return [Exclusion(over, metric, usd > most), Exclusion(unknown, metric, np.isnan(usd))]
+
+
+def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
+    """How candidate `index` stands to a limit, with its figures, as a sentence without its stop."""
+    limit, verdict = verdicts.limit, verdicts.verdict[index]
+    place = int(verdicts.decided_by[index])
+    info = info_of(limit.metric)
+    if verdict == UNKNOWN:
+        return f"{bound(limit.metric, limit.bound)} cannot be judged: it was not measured"
+    low, high = float(candidates.low[index, place]), float(candidates.high[index, place])
+    least = figure(limit.metric, low, beside=limit.bound)
+    most = figure(limit.metric, high, beside=limit.bound)
+    runs = int(candidates.runs[index, place])
+    by = "" if place == PLACE[limit.metric] else f" (by its {METRICS[place].label})"
+    wanted = bound(limit.metric, limit.bound)
+    if verdict == UNCERTAIN:
+        return f"{wanted} is uncertain{by}: {least} to {most} over {runs} runs"
+    kept = verdict != MISSED
+    # Kept means that even the worst run is within, missed that even the best is not.
+    telling = most if kept != info.maximize else least
+    end = "worst" if kept else "best"
+    over = f" in the {end} of {runs} runs" if runs > 1 else ""
+    return f"{'Keeps' if kept else 'Misses'} {wanted}{by}: {telling}{over}"
