@@ -55,7 +55,12 @@ def decode_token(digest: str, token: str, length: int) -> list[Any] | None:
             return key
     except (ValueError, TypeError, binascii.Error):
         pass
-    raise ServemarkError(
+    raise token_invalid()
+
+
+def token_invalid() -> ServemarkError:
+    """The error for a token that was not made here; also for a sort key that cannot be one."""
+    return ServemarkError(
         ErrorReason.ERROR_REASON_PAGE_TOKEN_INVALID,
         "The page token was not made by this method for these filters. Start again without one.",
     )

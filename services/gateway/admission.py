@@ -1,0 +1,56 @@
+"""Decides about every call before its request is looked at: key, then method, then scope."""
+
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+from grpc_reflection.v1alpha import reflection
+
+from servemark.runtime.errors import ServemarkError
+from servemark.runtime.health import HEALTH_SERVICE
+from servemark.type.v1.error_reason_pb2 import ErrorReason
+from services.gateway.grants import GRANTS, allowed
+from services.gateway.keys import Caller, KeyChecker, bearer
+from services.gateway.usage import UsageRecorder
+
+# A probe needs no secret, and the contract is no secret.
+OPEN_SERVICES = (HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection", reflection.SERVICE_NAME)
+
+_caller: ContextVar[Caller] = ContextVar("servemark_caller")
+
+
+def current_caller() -> Caller:
+    """Who made the call being answered. Raises LookupError outside of one."""
+    return _caller.get()
+
+
+class Admission:
+    """The gateway's door: everything but health and reflection needs a key with the scope."""
+
+    def __init__(self, keys: KeyChecker, usage: UsageRecorder) -> None:
+        self._keys = keys
+        self._usage = usage
+
+    async def __call__(self, method: str, context: Any) -> None:
+        """Lets the call in, or raises KEY_INVALID, METHOD_NOT_OFFERED or SCOPE_MISSING."""
+        if method.lstrip("/").rpartition("/")[0] in OPEN_SERVICES:
+            return
+        sent = [
+            value for key, value in context.invocation_metadata() or () if key == "authorization"
+        ]
+        caller = await self._keys.check(bearer(sent))
+        structlog.contextvars.bind_contextvars(caller=caller.key_id)
+        self._usage.touch(caller.key_id)
+        scope = GRANTS.get(method)
+        if scope is None:
+            raise ServemarkError(
+                ErrorReason.ERROR_REASON_METHOD_NOT_OFFERED,
+                "The gateway does not offer the method.",
+            )
+        if not allowed(scope, caller.scopes):
+            raise ServemarkError(
+                ErrorReason.ERROR_REASON_SCOPE_MISSING,
+                f"The key lacks the scope {scope}, which the method needs.",
+                metadata={"required_scope": scope},
+            )
+        _caller.set(caller)

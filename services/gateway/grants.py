@@ -1,0 +1,98 @@
+"""THE table of what may be called, and the scope each method needs. What is not here is refused.
+
+A test walks every method of every descriptor and proves that each is in here, once.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+READ: Final = "READ"
+INGEST: Final = "INGEST"
+CATALOG: Final = "CATALOG"
+# Includes the other three.
+ADMIN: Final = "ADMIN"
+SCOPES: Final = (READ, INGEST, CATALOG, ADMIN)
+
+ADMIN_SERVICE: Final = "servemark.gateway.v1.AdminService"
+CATALOG_SERVICE: Final = "servemark.catalog.v1.CatalogService"
+INGEST_SERVICE: Final = "servemark.ingest.v1.IngestService"
+RANKING_SERVICE: Final = "servemark.ranking.v1.RankingService"
+
+GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
+    CATALOG_SERVICE: {
+        "CreateModel": CATALOG,
+        "GetModel": READ,
+        "BatchGetModels": READ,
+        "ListModels": READ,
+        "UpdateModel": CATALOG,
+        "ArchiveModel": CATALOG,
+        "CreateModelVersion": CATALOG,
+        "GetModelVersion": READ,
+        "BatchGetModelVersions": READ,
+        "ListModelVersions": READ,
+        "UpdateModelVersion": CATALOG,
+        "ArchiveModelVersion": CATALOG,
+        "CreateHardwareConfig": CATALOG,
+        "GetHardwareConfig": READ,
+        "BatchGetHardwareConfigs": READ,
+        "ListHardwareConfigs": READ,
+        "UpdateHardwareConfig": CATALOG,
+        "ArchiveHardwareConfig": CATALOG,
+        "CreateInferenceFramework": CATALOG,
+        "GetInferenceFramework": READ,
+        "BatchGetInferenceFrameworks": READ,
+        "ListInferenceFrameworks": READ,
+        "UpdateInferenceFramework": CATALOG,
+        "ArchiveInferenceFramework": CATALOG,
+        "CreateUseCase": CATALOG,
+        "GetUseCase": READ,
+        "BatchGetUseCases": READ,
+        "ListUseCases": READ,
+        "UpdateUseCase": CATALOG,
+        "ArchiveUseCase": CATALOG,
+        "CreateModelUseCase": CATALOG,
+        "GetModelUseCase": READ,
+        "BatchGetModelUseCases": READ,
+        "ListModelUseCases": READ,
+        "UpdateModelUseCase": CATALOG,
+        "ArchiveModelUseCase": CATALOG,
+        "ListHardwarePrices": READ,
+        "SetHardwarePrice": CATALOG,
+        "ResolveConfigs": READ,
+    },
+    INGEST_SERVICE: {
+        "AppendResults": INGEST,
+        "StreamResults": INGEST,
+        # A sender asks these about what it sent: where to go on, and what was refused and why.
+        "GetStreamCursor": INGEST,
+        "ListRejections": INGEST,
+        "GetBenchmarkResult": READ,
+        "ListBenchmarkResults": READ,
+        "ListConfigSummaries": READ,
+        "ListDailyModelStats": READ,
+    },
+    RANKING_SERVICE: {
+        "Recommend": READ,
+        "GetRankings": READ,
+        "GetParetoFront": READ,
+        "RankMatrix": READ,
+        # Makes the server calculate and store; results are followed without it.
+        "RefreshRankings": ADMIN,
+    },
+    ADMIN_SERVICE: {
+        "CreateApiKey": ADMIN,
+        "ListApiKeys": ADMIN,
+        "RevokeApiKey": ADMIN,
+    },
+}
+
+GRANTS: Final[Mapping[str, str]] = {
+    f"/{service}/{method}": scope
+    for service, methods in GRANTS_OF_SERVICE.items()
+    for method, scope in methods.items()
+}
+
+
+def allowed(scope: str, held: frozenset[str]) -> bool:
+    """Whether a key with the scopes `held` may do what needs `scope`."""
+    return scope in held or ADMIN in held
