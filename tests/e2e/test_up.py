@@ -126,8 +126,11 @@ def test_kill_9_of_up_leaves_no_process_behind(folder: Path) -> None:
         running.process.kill()
         running.process.wait(10)
         wait_until(
-            lambda: not any(
-                child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in started
+            lambda: (
+                not any(
+                    child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+                    for child in started
+                )
             ),
             20,
             "everything it started has ended",

@@ -1,0 +1,155 @@
+"""Clients and services that are killed in the middle lose nothing and store nothing twice."""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from servemark.client.load import load_records
+from servemark.client.stream import ResultStream
+from servemark.ingest.v1.result_stream_pb2 import GetStreamCursorRequest
+from tests.support import servers
+from tests.support.runs import make_catalog, records
+from tests.support.stack import RunningStack, wait_until
+
+ROWS = 4000
+ROOT = Path(__file__).resolve().parents[2]
+
+# A runner that streams slowly enough to be killed on its way, always the same rows.
+RUNNER = """
+import sys, time
+from servemark.client.channel import connect
+from servemark.client.records import records_to_stream
+from servemark.client.stream import ResultStream
+from tests.support.runs import records
+
+stream_id, pause = sys.argv[1], float(sys.argv[2])
+with connect() as client:
+    [plan] = records_to_stream(list(records(int(sys.argv[3]))))
+    plan.header.stream_id = stream_id
+    with ResultStream(client, plan.header, batch_rows=100) as stream:
+        for number, row in enumerate(plan.rows):
+            stream.add(row)
+            if number % 100 == 99:
+                time.sleep(pause)
+        summary = stream.close()
+print(summary.stored, summary.duplicates, summary.rejected, summary.replayed)
+"""
+
+
+def _runner(stack: RunningStack, stream_id: str, pause: float) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUNNER, stream_id, str(pause), str(ROWS)],
+        env={
+            **os.environ,
+            "SERVEMARK_TARGET": stack.target,
+            "SERVEMARK_API_KEY": stack.key,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'libs'}",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _empty(stack: RunningStack, module_database: str) -> None:
+    with stack.client() as client:
+        if not servers.fetch_value(module_database, "SELECT count(*) FROM catalog.models"):
+            make_catalog(client)
+    servers.execute(
+        module_database, "TRUNCATE ingest.benchmark_results", "TRUNCATE ingest.streams CASCADE"
+    )
+
+
+def _count(dsn: str) -> tuple[int, int]:
+    query = "SELECT {} FROM ingest.benchmark_results"
+    return (
+        servers.fetch_value(dsn, query.format("count(*)")),
+        servers.fetch_value(dsn, query.format("count(DISTINCT id)")),
+    )
+
+
+def test_a_client_killed_in_the_middle_resumes_with_nothing_lost(
+    stack: RunningStack, module_database: str
+) -> None:
+    stream_id = str(uuid.uuid4())
+    first = _runner(stack, stream_id, pause=0.1)
+    wait_until(lambda: _count(module_database)[0] >= 500, 30, "the runner is on its way")
+    first.kill()
+    first.wait()
+    on_its_way, _ = _count(module_database)
+    assert 500 <= on_its_way < ROWS
+
+    second = _runner(stack, stream_id, pause=0.0)
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0
+    stored, duplicates, rejected, replayed = map(int, output.split())
+    assert replayed > 0
+    assert rejected == 0
+    assert stored + duplicates == ROWS
+    assert _count(module_database) == (ROWS, ROWS)
+    with stack.client() as client:
+        cursor = client.ingest.GetStreamCursor(GetStreamCursorRequest(stream_id=stream_id))
+    assert cursor.next_sequence == ROWS // 100
+    assert cursor.stored_count == ROWS
+
+
+@pytest.mark.parametrize("service", ["ingest", "gateway"])
+def test_a_service_killed_in_the_middle_loses_nothing(
+    stack: RunningStack, module_database: str, service: str
+) -> None:
+    runner = _runner(stack, str(uuid.uuid4()), pause=0.05)
+    kills = 0
+    while runner.poll() is None and kills < 3:
+        before = _count(module_database)[0]
+        deadline = time.monotonic() + 30
+        while _count(module_database)[0] < before + 300 and time.monotonic() < deadline:
+            if runner.poll() is not None:
+                break
+            time.sleep(0.02)
+        if runner.poll() is None:
+            stack.kill(service)  # type: ignore[arg-type]
+            kills += 1
+    output, _ = runner.communicate(timeout=90)
+    assert runner.returncode == 0
+    assert kills >= 2, "the stream ended before it was disturbed"
+    stored, duplicates, rejected, _ = map(int, output.split())
+    assert rejected == 0
+    assert stored + duplicates == ROWS
+    assert _count(module_database) == (ROWS, ROWS)
+
+
+def test_the_other_services_come_back_after_kill_9(stack: RunningStack) -> None:
+    with stack.client() as client:
+        load_records(client, records(10))
+    for service in ("catalog", "ranking"):
+        pid = stack.kill(service)  # type: ignore[arg-type]
+        wait_until(lambda s=service, p=pid: stack.services.pids()[s] != p, 10, "restarted")  # type: ignore[misc]
+    with stack.client() as client:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                assert load_records(client, records(20)).rejected == 0
+                break
+            except Exception:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+
+def test_resume_does_not_send_what_is_durable(stack: RunningStack, module_database: str) -> None:
+    from servemark.client.records import records_to_stream
+
+    [plan] = records_to_stream(list(records(1000)))
+    plan.header.stream_id = str(uuid.uuid4())
+    with stack.client() as client:
+        for _ in range(2):
+            with ResultStream(client, plan.header, batch_rows=250) as stream:
+                for row in plan.rows:
+                    stream.add(row)
+                summary = stream.close()
+    assert summary.replayed == 1000
+    assert _count(module_database) == (1000, 1000)
