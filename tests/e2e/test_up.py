@@ -1,4 +1,4 @@
-"""`servemark up` as a newcomer meets it: from nothing to a recommendation, and gone without a trace."""
+"""`servemark up` as a newcomer meets it: from nothing to an answer, and gone without a trace."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One record's way, on real parts: a tool's file, the SDK, the gateway, Postgres, a ranking with reasons."""
+"""One record's way on real parts: the SDK, the gateway, Postgres, a ranking with reasons."""
 
 import json
 import re

@@ -39,7 +39,7 @@ GPUS = (
 
 
 def make_catalog(client: Client) -> None:
-    """One model in two quantizations, three kinds of hardware with prices, one framework and use case."""
+    """One model in two quantizations, three priced GPUs, one framework and one use case."""
     model = client.catalog.CreateModel(
         model_pb2.CreateModelRequest(
             model=model_pb2.Model(name="test/llama-8b", architecture="llama", parameters=8 * 10**9)
@@ -104,7 +104,7 @@ def make_catalog(client: Client) -> None:
 
 
 def record(number: int = 0, **values: Any) -> ResultRecord:
-    """One result of the small catalog; `number` sets it apart in time, `values` in what it measured."""
+    """One result of the small catalog, `number` seconds after START, with `values` changed."""
     document: dict[str, Any] = {
         "model": "test/llama-8b",
         "model_version": "base",

@@ -1,4 +1,4 @@
-"""The four services as real processes on a database of their own, for tests that speak as users do."""
+"""The four services as real processes on a database of their own."""
 
 import json
 import os
