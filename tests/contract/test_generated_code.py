@@ -27,7 +27,7 @@ def test_the_generated_code_is_fresh() -> None:
 
 def test_generated_code_that_was_edited_or_is_missing_is_noticed(tmp_path: Path) -> None:
     generator = _generator()
-    generator.LIBS = tmp_path
+    vars(generator)["LIBS"] = tmp_path
     generator.generate(tmp_path)
     edited = tmp_path / "servemark/type/v1/metric_pb2.py"
     edited.write_text(edited.read_text() + "# edited by hand")

@@ -127,7 +127,7 @@ def test_the_other_services_come_back_after_kill_9(stack: RunningStack) -> None:
     with stack.client() as client:
         load_records(client, records(10))
     for service in ("catalog", "ranking"):
-        pid = stack.kill(service)  # type: ignore[arg-type]
+        pid = stack.kill(service)
         wait_until(lambda s=service, p=pid: stack.services.pids()[s] != p, 10, "restarted")  # type: ignore[misc]
     with stack.client() as client:
         deadline = time.monotonic() + 20
