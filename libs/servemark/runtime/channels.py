@@ -20,9 +20,16 @@ _OPTIONS: list[tuple[str, int]] = [
 ]
 
 
-def open_channel(settings: ServiceSettings, service: ServiceName) -> grpc.aio.Channel:
-    """A channel to `service`. Close it when the process ends."""
-    return grpc.aio.insecure_channel(settings.target(service), options=_OPTIONS)
+def open_channel(
+    settings: ServiceSettings, service: ServiceName, *, shared: bool = True
+) -> grpc.aio.Channel:
+    """A channel to `service`. Close it when the process ends.
+
+    Channels to one target share a connection, unless `shared` is False: a connection takes 100
+    calls at once.
+    """
+    options = [*_OPTIONS, ("grpc.use_local_subchannel_pool", 0 if shared else 1)]
+    return grpc.aio.insecure_channel(settings.target(service), options=options)
 
 
 def call_options(settings: ServiceSettings, default_timeout: float = 5.0) -> dict[str, Any]:

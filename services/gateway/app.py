@@ -1,0 +1,113 @@
+"""Puts the gateway together. Read top to bottom, it says what it is made of."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from servemark.catalog.v1 import catalog_service_pb2
+from servemark.gateway.v1 import admin_service_pb2_grpc
+from servemark.ingest.v1 import ingest_service_pb2
+from servemark.ranking.v1 import ranking_service_pb2
+from servemark.runtime.channels import open_channel
+from servemark.runtime.database import Database, translate_database_error
+from servemark.runtime.server import ServiceServer
+from servemark.runtime.settings import ServiceName
+from services.gateway.admission import Admission
+from services.gateway.forward import Forwarder
+from services.gateway.grants import (
+    ADMIN_SERVICE,
+    CATALOG_SERVICE,
+    INGEST_SERVICE,
+    RANKING_SERVICE,
+)
+from services.gateway.keys import KeyChecker
+from services.gateway.lookup import KeyLookup
+from services.gateway.servicer import AdminServicer
+from services.gateway.settings import GatewaySettings
+from services.gateway.store import KeyStore
+from services.gateway.upstream import Upstream
+from services.gateway.usage import UsageRecorder
+
+SERVICES_BEHIND: Mapping[str, ServiceName] = {
+    CATALOG_SERVICE: "catalog",
+    INGEST_SERVICE: "ingest",
+    RANKING_SERVICE: "ranking",
+}
+# Their descriptors have to be in the pool: the forwarder and reflection read them there.
+_CONTRACT = (catalog_service_pb2, ingest_service_pb2, ranking_service_pb2)
+
+
+@dataclass
+class App:
+    """A gateway ready to serve: start `server`, run `background` beside it, `close` at the end."""
+
+    server: ServiceServer
+    background: list[Callable[[], Awaitable[None]]]
+    _closing: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
+
+    async def close(self) -> None:
+        """Gives back everything the gateway holds, after `server` has stopped."""
+        for close in self._closing:
+            await close()
+
+
+async def create(settings: GatewaySettings) -> App:
+    """The gateway, not yet serving. Neither Postgres nor the services behind need be up."""
+    pepper = settings.key_pepper.get_secret_value()
+    token = settings.internal_token
+    database = Database(
+        settings.database_url.get_secret_value(), "gateway", pool_size=settings.database_pool_size
+    )
+    store = KeyStore(database)
+    lookup = KeyLookup(store.find)
+    keys = KeyChecker(pepper, lookup)
+    usage = UsageRecorder(store.record_use)
+    upstreams = [
+        Upstream(name, partial(open_channel, settings, service, shared=False))
+        for name, service in SERVICES_BEHIND.items()
+    ]
+    server = ServiceServer(
+        settings,
+        "gateway",
+        (ADMIN_SERVICE, *SERVICES_BEHIND),
+        ready=lambda: readiness(database, upstreams),
+        translators=(translate_database_error,),
+        admit=Admission(keys, usage),
+    )
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
+        AdminServicer(store, keys, pepper), server.grpc
+    )
+    forwarder = Forwarder(
+        upstreams,
+        still_good=keys.still_good,
+        internal_token=None if token is None else token.get_secret_value(),
+    )
+    server.grpc.add_generic_rpc_handlers((forwarder,))
+    return App(
+        server,
+        [usage.run],
+        [usage.write, lookup.close, *(upstream.close for upstream in upstreams), database.close],
+    )
+
+
+async def readiness(database: Database, upstreams: Sequence[Upstream]) -> dict[str, bool]:
+    """Which services can be called through here now; "" is all of them.
+
+    Every call needs Postgres, where the keys are; a forwarded one its service, too.
+    """
+    postgres, *behind = await asyncio.gather(
+        _answers(database), *(upstream.serving() for upstream in upstreams)
+    )
+    states = {ADMIN_SERVICE: postgres}
+    for upstream, serving in zip(upstreams, behind, strict=True):
+        states[upstream.name] = postgres and serving
+    return {**states, "": all(states.values())}
+
+
+async def _answers(database: Database) -> bool:
+    try:
+        async with asyncio.timeout(1.0):
+            return await database.ready()
+    except Exception:
+        return False
