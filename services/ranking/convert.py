@@ -1,0 +1,219 @@
+"""Requests into the words of the ranking, every wrong field named at once."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from servemark.ranking.v1.candidate_pb2 import CandidateFilter
+from servemark.ranking.v1.candidate_pb2 import PriceBasis as PriceBasisMessage
+from servemark.ranking.v1.pareto_pb2 import GetParetoFrontRequest
+from servemark.ranking.v1.recommend_pb2 import Normalization as NormalizationMessage
+from servemark.ranking.v1.recommend_pb2 import RecommendRequest
+from servemark.runtime.errors import ServemarkError
+from servemark.runtime.validation import Violations
+from servemark.type.v1.error_reason_pb2 import ErrorReason
+from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
+from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
+from servemark.type.v1.range_pb2 import TokenRange
+from services.ranking.candidates import DEFAULT_OPTIONS, Filter, PriceBasis
+from services.ranking.content import TokenSpan, UseCase
+from services.ranking.limits import Limit
+from services.ranking.matrix import Matrix
+from services.ranking.pareto_front import FrontRequest
+from services.ranking.recommend import DEFAULT_RESULTS, Request
+from services.ranking.topsis import Normalization
+
+MAX_RESULTS = 1000
+_MAX_KNOWN = 2000
+# What a Timestamp may hold: the years 1 to 9999.
+_SECONDS = (-62_135_596_800, 253_402_300_799)
+
+NORMALIZATIONS = {
+    NormalizationMessage.NORMALIZATION_UNSPECIFIED: Normalization.VECTOR,
+    NormalizationMessage.NORMALIZATION_VECTOR: Normalization.VECTOR,
+    NormalizationMessage.NORMALIZATION_MIN_MAX: Normalization.MIN_MAX,
+    NormalizationMessage.NORMALIZATION_FIXED_BOUNDS: Normalization.FIXED_BOUNDS,
+}
+
+
+def use_case_named(matrix: Matrix, name_or_id: str) -> UseCase:
+    """The use case with this short name or id. Raises USE_CASE_UNKNOWN, with those there are."""
+    found = matrix.use_case(name_or_id)
+    if found is not None:
+        return found
+    known = ", ".join(sorted(use_case.name for use_case in matrix.content.use_cases))
+    text = f"Known are: {known}." if known else "None is known yet."
+    raise ServemarkError(
+        ErrorReason.ERROR_REASON_USE_CASE_UNKNOWN,
+        f"There is no use case {name_or_id[:100]!r}. {text[:_MAX_KNOWN]}",
+        metadata={"known": known[:_MAX_KNOWN]},
+    )
+
+
+def recommend_request_from_proto(message: RecommendRequest, matrix: Matrix) -> Request:
+    """The request, with its use case looked up. Raises INVALID_FIELD or USE_CASE_UNKNOWN."""
+    wrong = Violations()
+    weights = _weights(wrong, message.weights)
+    if not message.use_case and not message.weights:
+        wrong.add("weights", "are required where no use_case is named")
+    limits = limits_from_proto(wrong, message.limits)
+    budget = _budget(wrong, message)
+    chosen = _filter(wrong, message.filter)
+    basis = _price_basis(wrong, message.price_basis)
+    normalization = normalization_from_proto(wrong, message.normalization)
+    wrong.number("max_results", message.max_results, low=0, high=MAX_RESULTS)
+    wrong.number("max_excluded", message.max_excluded, low=0, high=MAX_RESULTS)
+    wrong.raise_if_any()
+    return Request(
+        use_case=use_case_named(matrix, message.use_case) if message.use_case else None,
+        weights=weights,
+        limits=limits,
+        no_default_limits=message.no_default_limits,
+        max_usd_per_hour=budget,
+        filter=chosen,
+        price_basis=basis,
+        normalization=normalization,
+        accept_uncertain=message.accept_uncertain,
+        max_results=message.max_results or DEFAULT_RESULTS,
+        max_excluded=message.max_excluded,
+    )
+
+
+def pareto_request_from_proto(message: GetParetoFrontRequest, matrix: Matrix) -> FrontRequest:
+    """The request, with its use case looked up. Raises INVALID_FIELD or USE_CASE_UNKNOWN."""
+    wrong = Violations()
+    metrics = tuple(message.metrics)
+    if not 2 <= len(metrics) <= 6:
+        wrong.add("metrics", f"has {len(metrics)} entries; it must have 2 to 6")
+    _each_once(wrong, "metrics", "", metrics)
+    limits = limits_from_proto(wrong, message.limits)
+    budget = _budget(wrong, message)
+    chosen = _filter(wrong, message.filter)
+    basis = _price_basis(wrong, message.price_basis)
+    wrong.raise_if_any()
+    return FrontRequest(
+        metrics=metrics,
+        use_case=use_case_named(matrix, message.use_case) if message.use_case else None,
+        filter=chosen,
+        limits=limits,
+        price_basis=basis,
+        max_usd_per_hour=budget,
+        include_dominated=message.include_dominated,
+    )
+
+
+def normalization_from_proto(wrong: Violations, value: int) -> Normalization:
+    """The normalization; VECTOR where none is set."""
+    wrong.enum("normalization", value, NormalizationMessage.values(), required=False)
+    return NORMALIZATIONS.get(NormalizationMessage.ValueType(value), Normalization.VECTOR)
+
+
+def limits_from_proto(wrong: Violations, limits: Sequence[MetricLimit]) -> tuple[Limit, ...]:
+    """The limits, each metric once, each above 0."""
+    _each_once(wrong, "limits", ".metric", [limit.metric for limit in limits])
+    for index, limit in enumerate(limits):
+        if not (math.isfinite(limit.limit) and limit.limit > 0):
+            wrong.add(
+                f"limits[{index}].limit", f"is {limit.limit:g}; it must be finite and above 0"
+            )
+    return tuple(Limit(limit.metric, limit.limit) for limit in limits)
+
+
+def _weights(wrong: Violations, weights: Sequence[MetricWeight]) -> tuple[tuple[int, float], ...]:
+    _each_once(wrong, "weights", ".metric", [weight.metric for weight in weights])
+    for index, weight in enumerate(weights):
+        check_weight(wrong, f"weights[{index}].weight", weight.weight)
+    if weights and not any(weight.weight > 0 for weight in weights):
+        wrong.add("weights", "need at least one weight above 0")
+    return tuple((weight.metric, weight.weight) for weight in weights)
+
+
+def check_weight(wrong: Violations, field: str, weight: float) -> None:
+    """Notes `field` unless the weight is finite and 0 or more."""
+    if not (math.isfinite(weight) and weight >= 0):
+        wrong.add(field, f"is {weight:g}; a weight must be 0 or more and finite")
+
+
+def _each_once(wrong: Violations, field: str, suffix: str, metrics: Sequence[int]) -> None:
+    seen: set[int] = set()
+    for index, metric in enumerate(metrics):
+        path = f"{field}[{index}]{suffix}"
+        wrong.enum(path, metric, Metric.values())
+        if metric in seen:
+            wrong.add(path, f"repeats {Metric.Name(Metric.ValueType(metric))}")
+        elif metric in Metric.values():
+            seen.add(metric)
+
+
+def _budget(wrong: Violations, message: RecommendRequest | GetParetoFrontRequest) -> float | None:
+    if not message.HasField("max_usd_per_hour"):
+        return None
+    wrong.number("max_usd_per_hour", message.max_usd_per_hour, low=0, high=1e9)
+    return message.max_usd_per_hour
+
+
+def _filter(wrong: Violations, message: CandidateFilter) -> Filter:
+    if message.max_gpu_count < 0:
+        wrong.add("filter.max_gpu_count", f"is {message.max_gpu_count}; it must be 0 or more")
+    for index, provenance in enumerate(message.provenances):
+        wrong.enum(f"filter.provenances[{index}]", provenance, Provenance.values())
+    return Filter(
+        models=_texts(message.models),
+        quantizations=_texts(message.quantizations),
+        gpu_types=_texts(message.gpu_types),
+        cloud_providers=_texts(message.cloud_providers),
+        frameworks=_texts(message.frameworks),
+        workload_types=_texts(message.workload_types),
+        max_gpu_count=message.max_gpu_count,
+        input_tokens=_span(wrong, "filter.input_tokens", message.input_tokens)
+        if message.HasField("input_tokens")
+        else None,
+        output_tokens=_span(wrong, "filter.output_tokens", message.output_tokens)
+        if message.HasField("output_tokens")
+        else None,
+        provenances=tuple(message.provenances),
+    )
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value.strip() for value in values)
+
+
+def _span(wrong: Violations, field: str, span: TokenRange) -> TokenSpan:
+    for end, count in (("min", span.min), ("max", span.max)):
+        if count < 0:
+            wrong.add(f"{field}.{end}", f"is {count}; it must be 0 or more")
+    if 0 < span.max < span.min:
+        wrong.add(f"{field}.max", f"is {span.max}, below min, which is {span.min}")
+    return span.min, span.max
+
+
+def _price_basis(wrong: Violations, message: PriceBasisMessage) -> PriceBasis:
+    for index, option in enumerate(message.purchase_options):
+        field = f"price_basis.purchase_options[{index}]"
+        wrong.enum(field, option, PurchaseOption.values(), required=False)
+    region = wrong.text("price_basis.region", message.region, max_len=64, required=False)
+    at_us = None
+    if message.HasField("price_time"):
+        at_us = micros_from_proto(message.price_time)
+        if not (
+            _SECONDS[0] <= message.price_time.seconds <= _SECONDS[1]
+            and 0 <= message.price_time.nanos < 1_000_000_000
+        ):
+            wrong.add("price_basis.price_time", "is not a time of the years 1 to 9999")
+    return PriceBasis(
+        # Not set means on demand, wherever a price is looked up.
+        purchase_options=tuple(
+            option or PurchaseOption.PURCHASE_OPTION_ON_DEMAND
+            for option in message.purchase_options
+        )
+        or DEFAULT_OPTIONS,
+        region=region,
+        at_us=at_us,
+    )
+
+
+def micros_from_proto(time: Timestamp) -> int:
+    """Microseconds since 1970."""
+    return time.seconds * 1_000_000 + time.nanos // 1000

@@ -1,0 +1,246 @@
+"""Answers of the ranking into messages."""
+
+from collections.abc import Iterable
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from servemark.ranking.v1.candidate_pb2 import (
+    Alternative,
+    Cell,
+    CellMethod,
+    ExcludedAlternative,
+    ExclusionCount,
+    Notice,
+    PriceUsed,
+)
+from servemark.ranking.v1.pareto_pb2 import GetParetoFrontResponse, ParetoPoint
+from servemark.ranking.v1.recommend_pb2 import (
+    CriterionScore,
+    LimitCheck,
+    LimitVerdict,
+    Recommendation,
+    RecommendResponse,
+)
+from servemark.ranking.v1.recommend_pb2 import Normalization as NormalizationMessage
+from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
+from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
+from services.ranking.candidates import Candidates
+from services.ranking.content import Price
+from services.ranking.explain import Explainer, explainer
+from services.ranking.limits import UNKNOWN, Limit
+from services.ranking.metrics import METRICS, PLACE, PRICES
+from services.ranking.notices import Message
+from services.ranking.pareto_front import Front
+from services.ranking.recommend import Answer
+from services.ranking.screening import Screened
+from services.ranking.topsis import Normalization
+
+NORMALIZATION_TO_PROTO = {
+    Normalization.VECTOR: NormalizationMessage.NORMALIZATION_VECTOR,
+    Normalization.MIN_MAX: NormalizationMessage.NORMALIZATION_MIN_MAX,
+    Normalization.FIXED_BOUNDS: NormalizationMessage.NORMALIZATION_FIXED_BOUNDS,
+}
+
+
+def recommend_response_to_proto(answer: Answer) -> RecommendResponse:
+    """The whole answer to Recommend."""
+    request, ranking = answer.request, answer.ranking
+    excluded = answer.screened.excluded()[: request.max_excluded]
+    return RecommendResponse(
+        matrix_version=answer.matrix.version,
+        matrix_time=time_to_proto(answer.matrix.made_at_us),
+        use_case=request.use_case.name if request.use_case else "",
+        weights=weights_to_proto(answer.weights),
+        limits=limits_to_proto(answer.limits),
+        normalization=NORMALIZATION_TO_PROTO[request.normalization],
+        recommendations=recommendations_to_proto(answer),
+        candidate_count=len(answer.candidates),
+        ranked_count=0 if ranking is None else ranking.who.size,
+        exclusion_counts=exclusion_counts_to_proto(answer.screened),
+        excluded=[_excluded(answer.screened, int(index)) for index in excluded],
+        notices=notices_to_proto(answer.notices),
+    )
+
+
+def recommendations_to_proto(answer: Answer) -> list[Recommendation]:
+    """The recommendations, best first, at most as many as asked for."""
+    explain = explainer(answer)
+    if explain is None:
+        return []
+    order = explain.ranking.result.order[: answer.request.max_results]
+    return [_recommendation(explain, int(place)) for place in order]
+
+
+def front_to_proto(front: Front) -> GetParetoFrontResponse:
+    """The whole answer to GetParetoFront."""
+    return GetParetoFrontResponse(
+        matrix_version=front.matrix.version,
+        matrix_time=time_to_proto(front.matrix.made_at_us),
+        points=[
+            ParetoPoint(
+                alternative=alternative_to_proto(front.candidates, int(index)),
+                cells=_cells(front.candidates, int(index), front.request.metrics),
+                pareto_rank=int(rank),
+            )
+            for index, rank in zip(front.points, front.pareto_rank, strict=True)
+        ],
+        front_count=front.front_count,
+        dominated_count=front.dominated_count,
+        exclusion_counts=exclusion_counts_to_proto(front.screened),
+        notices=notices_to_proto(front.notices),
+    )
+
+
+def _recommendation(explain: Explainer, place: int) -> Recommendation:
+    answer, ranking = explain.answer, explain.ranking
+    candidates, index = answer.candidates, int(ranking.who[place])
+    result = ranking.result
+    shown = {*ranking.criteria, *(limit.metric for limit in answer.limits), *PRICES}
+    return Recommendation(
+        rank=int(result.rank[place]),
+        score=float(result.score[place]),
+        pareto_rank=int(ranking.pareto_rank[place]),
+        alternative=alternative_to_proto(candidates, index),
+        cells=_cells(candidates, index, sorted(shown)),
+        breakdown=[
+            CriterionScore(
+                metric=Metric.ValueType(metric),
+                weight=float(result.weights[column]),
+                value=float(ranking.values[place, column]),
+                normalized=float(result.normalized[place, column]),
+                ideal_distance_sq=float(result.ideal_sq[place, column]),
+                anti_ideal_distance_sq=float(result.anti_ideal_sq[place, column]),
+            )
+            for column, metric in enumerate(ranking.criteria)
+        ],
+        limit_checks=_limit_checks(answer.screened, index),
+        reasons=explain.reasons(place),
+    )
+
+
+def _limit_checks(screened: Screened, index: int) -> list[LimitCheck]:
+    checks = []
+    for verdicts in screened.verdicts:
+        place, verdict = int(verdicts.decided_by[index]), int(verdicts.verdict[index])
+        check = LimitCheck(
+            limit=_limit(verdicts.limit),
+            verdict=LimitVerdict.ValueType(verdict),
+            decided_by=METRICS[place].metric,
+        )
+        if verdict != UNKNOWN:
+            check.value = float(screened.candidates.value[index, place])
+        checks.append(check)
+    return checks
+
+
+def _cells(candidates: Candidates, index: int, metrics: Iterable[int]) -> list[Cell]:
+    """The cells that have a figure, in the order of `metrics`."""
+    cells = []
+    for metric in metrics:
+        place = PLACE[metric]
+        value = float(candidates.value[index, place])
+        if value != value:  # NaN: there is no figure
+            continue
+        runs = int(candidates.runs[index, place])
+        single = CellMethod.CELL_METHOD_SINGLE_RUN
+        measured = single if runs == 1 else CellMethod.CELL_METHOD_MEDIAN_OF_RUNS
+        cells.append(
+            Cell(
+                metric=Metric.ValueType(metric),
+                value=value,
+                min=float(candidates.low[index, place]),
+                max=float(candidates.high[index, place]),
+                run_count=runs,
+                method=CellMethod.CELL_METHOD_FROM_PRICE if metric in PRICES else measured,
+            )
+        )
+    return cells
+
+
+def alternative_to_proto(candidates: Candidates, index: int) -> Alternative:
+    """Candidate `index` with its names, its operating point and its price."""
+    row, price = candidates.row(index), candidates.price(index)
+    return Alternative(
+        config_id=row.config_id,
+        model_id=row.model_id,
+        model=row.model,
+        model_version=row.model_version,
+        quantization=row.quantization,
+        hardware_config_id=row.hardware_config_id,
+        hardware=row.hardware,
+        gpu_type=row.gpu_type,
+        gpu_count=row.gpu_count,
+        cloud_provider=row.cloud_provider,
+        framework=row.framework,
+        framework_version=row.framework_version,
+        workload_type=row.workload_type,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        concurrency=row.concurrency,
+        request_rate=row.request_rate,
+        provenance=Provenance.ValueType(row.provenance),
+        run_count=row.run_count,
+        newest_benchmark_time=time_to_proto(row.newest_benchmark_us),
+        tools=row.tools,
+        price=_price(price) if price is not None else None,
+    )
+
+
+def _price(price: Price) -> PriceUsed:
+    return PriceUsed(
+        usd_per_hour=price.usd_per_hour,
+        purchase_option=PurchaseOption.ValueType(price.purchase_option),
+        region=price.region,
+        valid_from_time=time_to_proto(price.valid_from_us),
+        source=price.source,
+    )
+
+
+def _excluded(screened: Screened, index: int) -> ExcludedAlternative:
+    why = screened.why(index)
+    return ExcludedAlternative(
+        alternative=alternative_to_proto(screened.candidates, index),
+        reasons=[reason for reason, _ in why],
+        details=[text for _, text in why],
+    )
+
+
+def exclusion_counts_to_proto(screened: Screened) -> list[ExclusionCount]:
+    """How many each reason leaves out, by reason, then metric."""
+    return [
+        ExclusionCount(
+            reason=exclusion.reason,
+            metric=Metric.ValueType(exclusion.metric),
+            count=int(exclusion.who.sum()),
+        )
+        for exclusion in screened.exclusions
+    ]
+
+
+def notices_to_proto(notices: Iterable[Message]) -> list[Notice]:
+    """The notices in their order."""
+    return [
+        Notice(kind=notice.kind, metric=Metric.ValueType(notice.metric), text=notice.text)
+        for notice in notices
+    ]
+
+
+def weights_to_proto(weights: Iterable[tuple[int, float]]) -> list[MetricWeight]:
+    """(metric, weight) pairs as messages."""
+    return [
+        MetricWeight(metric=Metric.ValueType(metric), weight=weight) for metric, weight in weights
+    ]
+
+
+def limits_to_proto(limits: Iterable[Limit]) -> list[MetricLimit]:
+    """Limits as messages."""
+    return [_limit(limit) for limit in limits]
+
+
+def _limit(limit: Limit) -> MetricLimit:
+    return MetricLimit(metric=Metric.ValueType(limit.metric), limit=limit.bound)
+
+
+def time_to_proto(micros: int) -> Timestamp:
+    """A time from microseconds since 1970."""
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
