@@ -11,7 +11,7 @@ from servemark.stack.files import DataDir
 POSTGRES_SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
-    "wal_compression": "lz4",
+    "wal_compression": "on",
     "max_connections": "100",
 }
 
