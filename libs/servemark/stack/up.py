@@ -60,14 +60,16 @@ class Progress:
         print(f"  {sentence}", file=sys.stderr, flush=True)
 
 
-def _settings(servers_database_url: str = "postgresql://not-started-yet/") -> ServiceSettings:
+def read_settings(database_url: str = "postgresql://not-started-yet/") -> ServiceSettings:
+    """The settings every service will have. Raises StackError naming each wrong variable."""
     try:
-        return ServiceSettings(database_url=SecretStr(servers_database_url))
+        return ServiceSettings(database_url=SecretStr(database_url))
     except ValidationError as error:
         raise StackError("\n".join(describe_problems(error))) from None
 
 
-def _migrate(database_url: str) -> None:
+def migrate(database_url: str) -> None:
+    """Brings every schema to its newest revision. Raises StackError."""
     done = subprocess.run(
         [sys.executable, "-m", "migrations", "upgrade"],
         env={**os.environ, "SERVEMARK_DATABASE_URL": database_url},
@@ -132,7 +134,7 @@ class Stack:
 
     def __init__(self, root: Path, *, sample: bool = True) -> None:
         self.data = DataDir(root.resolve())
-        self.settings = _settings()
+        self.settings = read_settings()
         self.progress = Progress()
         self.key = ""
         self._sample = sample
@@ -155,14 +157,14 @@ class Stack:
         with self.progress.step("Starting PostgreSQL and Valkey"):
             self._servers.start(self.data)
         with self.progress.step("Migrating the database"):
-            _migrate(self._servers.database_url)
+            migrate(self._servers.database_url)
         environment = {
             "SERVEMARK_DATABASE_URL": self._servers.database_url,
             "SERVEMARK_REDIS_URL": self._servers.redis_url,
             "SERVEMARK_KEY_PEPPER": os.environ.get("SERVEMARK_KEY_PEPPER")
             or self.data.key_pepper(),
         }
-        self.settings = _settings(self._servers.database_url)
+        self.settings = read_settings(self._servers.database_url)
         self._services = Services(self.settings, environment, self.data.logs, self.progress.say)
         with self.progress.step("Starting the four services"):
             self._services.start()
