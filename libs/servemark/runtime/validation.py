@@ -38,6 +38,10 @@ class Violations:
         """Notes that `field` is wrong; `description` says what it should be."""
         self._found.append(FieldViolation(f"{self._prefix}{field}", description))
 
+    def include(self, other: "Violations") -> None:
+        """Takes over the wrong fields that `other` found, for a request checked in several parts."""
+        self._found.extend(other.found)
+
     def raise_if_any(self) -> None:
         """Raises INVALID_FIELD naming every wrong field, if there is one."""
         if self._found:

@@ -1,0 +1,87 @@
+"""Puts the catalog service together, for `python -m services.catalog` and for tests."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from pydantic import Field
+from redis.asyncio import Redis
+
+from servemark.catalog.v1 import catalog_service_pb2
+from servemark.catalog.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from servemark.runtime.database import Database, translate_database_error
+from servemark.runtime.events.relay import OutboxRelay
+from servemark.runtime.server import ServiceServer
+from servemark.runtime.settings import ServiceSettings
+from services.catalog.servicer import CatalogServicer
+from services.catalog.store import CatalogStore
+from services.catalog.store_prices import PriceStore
+from services.catalog.store_resolve import ResolveStore
+
+log = structlog.get_logger()
+
+SERVICE_NAME = catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"].full_name
+
+
+class CatalogSettings(ServiceSettings):
+    """The catalog's settings. A price that starts in the future shows at most this late."""
+
+    price_refresh_seconds: float = Field(default=60.0, gt=0, le=3600)
+
+
+@dataclass(frozen=True)
+class App:
+    """The service: `server`, the `background` loops to run beside it, `close` for the end."""
+
+    server: ServiceServer
+    background: list[Callable[[], Awaitable[None]]]
+    close: Callable[[], Awaitable[None]]
+
+
+async def create(settings: CatalogSettings) -> App:
+    """The service on its own pool of connections. Nothing is bound or started yet."""
+    database = Database(
+        settings.database_url.get_secret_value(), "catalog", pool_size=settings.database_pool_size
+    )
+    prices = PriceStore(database)
+    server = ServiceServer(
+        settings,
+        "catalog",
+        [SERVICE_NAME],
+        ready=database.ready,
+        translators=[translate_database_error],
+    )
+    add_CatalogServiceServicer_to_server(
+        CatalogServicer(CatalogStore(database), prices, ResolveStore(database)), server.grpc
+    )
+
+    async def refresh_prices() -> None:
+        await _refresh_prices(prices, settings.price_refresh_seconds)
+
+    background: list[Callable[[], Awaitable[None]]] = [refresh_prices]
+    redis = None
+    if settings.redis_url is not None:
+        redis = Redis.from_url(settings.redis_url.get_secret_value())
+        background.append(OutboxRelay(database, redis).run)
+
+    async def close() -> None:
+        if redis is not None:
+            await redis.aclose()
+        await database.close()
+
+    return App(server, background, close)
+
+
+async def _refresh_prices(prices: PriceStore, interval: float) -> None:
+    """Shows prices when their time comes, until cancelled. Waits for a database that is away."""
+    while True:
+        try:
+            changed = await prices.refresh_due()
+            if changed:
+                log.info("current prices changed", hardware_configs=changed)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.warning("prices wait", error=type(error).__name__)
+        await asyncio.sleep(interval)
