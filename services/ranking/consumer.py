@@ -1,0 +1,129 @@
+"""Follows what happens elsewhere: events make the matrix and the stored rankings new.
+
+An event only says that something changed; all facts are read anew. So events may be lost, repeated
+or out of order, and reading everything now and then makes up for any of it.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from servemark.events.v1.event_pb2 import Event
+from services.ranking.generations import Generations
+from services.ranking.refresh import Refresher
+from services.ranking.settings import RankingSettings
+from services.ranking.store_events import EventStore
+
+log = structlog.get_logger()
+
+TOPICS = ("results", "catalog")
+_MAX_WAIT_SECONDS = 10.0
+_PING_SECONDS = 1.0
+_HOUR = 3600.0
+
+
+class Follower:
+    """Refreshes after events, and now and then without; `redis` None: there are no events."""
+
+    def __init__(
+        self,
+        refresher: Refresher,
+        generations: Generations,
+        events: EventStore,
+        redis: Redis | None,
+        settings: RankingSettings,
+    ) -> None:
+        self._refresher = refresher
+        self._generations = generations
+        self._events = events
+        self._redis = redis
+        self._settings = settings
+        # What happened while this process was down is not known.
+        self._dirty = asyncio.Event()
+        self._dirty.set()
+        self._refreshed = time.monotonic()
+        self._forgot: float | None = None
+
+    async def handle(self, events: Sequence[Event]) -> None:
+        """Notes the events; the refresh comes once they stop, or a moment later."""
+        known: list[UUID] = []
+        unusable: list[tuple[bytes, str]] = []
+        for event in events:
+            try:
+                known.append(UUID(event.id))
+            except ValueError:
+                unusable.append((event.SerializeToString(), "its id is not a UUID"))
+        if unusable:
+            log.warning("events that cannot be used", count=len(unusable))
+        if await self._events.remember(known, unusable):
+            self._dirty.set()
+
+    async def run(self) -> None:
+        """Follows until cancelled. A service that is away is waited for, not fatal."""
+        failures, took = 0, 0.0
+        while True:
+            if not await self._due():
+                continue
+            # Under a steady flow of events, half of the time is left for answering calls.
+            await asyncio.sleep(max(self._settings.ranking_debounce_seconds, took))
+            self._dirty.clear()
+            started = time.monotonic()
+            try:
+                await self._follow()
+                failures = 0
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("refresh waits", error=type(error).__name__, text=str(error)[:200])
+                self._dirty.set()
+                await asyncio.sleep(min(_MAX_WAIT_SECONDS, 0.2 * 2 ** min(failures, 10)))
+            self._refreshed = time.monotonic()
+            took = min(_MAX_WAIT_SECONDS, self._refreshed - started) if not failures else 0.0
+
+    async def watch(self) -> None:
+        """Takes over what other processes of this service have stored, until cancelled."""
+        while True:
+            try:
+                await self._refresher.adopt()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.debug("watch waits", error=type(error).__name__)
+            await asyncio.sleep(1.0)
+
+    async def _follow(self) -> None:
+        matrix = await self._refresher.refresh()
+        made = await self._generations.follow(matrix)
+        if made:
+            log.info("rankings stored", count=made, matrix_version=matrix.version)
+        if self._forgot is None or time.monotonic() - self._forgot > _HOUR:
+            await self._events.forget_old()
+            self._forgot = time.monotonic()
+
+    async def _due(self) -> bool:
+        """Whether to refresh: at once after an event, and when it is time for it without one."""
+        quiet = self._settings.ranking_reconcile_without_events_seconds
+        regular = self._settings.ranking_reconcile_seconds
+        try:
+            async with asyncio.timeout(min(quiet, regular)):
+                await self._dirty.wait()
+            return True
+        except TimeoutError:
+            waited = time.monotonic() - self._refreshed
+            return waited >= regular or (waited >= quiet and not await self._events_come())
+
+    async def _events_come(self) -> bool:
+        if self._redis is None:
+            return False
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                return bool(await self._redis.ping())
+        except (RedisError, OSError, TimeoutError):
+            return False

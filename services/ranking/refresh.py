@@ -1,0 +1,181 @@
+"""Keeps the matrix in memory up to date, one reading at a time, whoever asks for it.
+
+A reading that finds nothing new keeps the version; one that does is stored before it is used, so
+that what an answer names as its version is what a restarted process finds.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import structlog
+
+from servemark.runtime import deadline
+from services.ranking import content, matrix, references
+from services.ranking.content import Content, Entry
+from services.ranking.inputs import InputReader
+from services.ranking.matrix import Matrix, Reference
+from services.ranking.store_matrix import MatrixStore, StoredMatrix, Version
+
+log = structlog.get_logger()
+
+# Each lost race means that another process published, from facts hardly older than ours.
+_ATTEMPTS = 5
+
+
+class Refresher:
+    """Holds the newest matrix. `now_us` gives microseconds since 1970.
+
+    `minimum_candidates` is how many must stand behind a reference bound before it stays.
+    """
+
+    def __init__(
+        self,
+        store: MatrixStore,
+        reader: InputReader,
+        *,
+        now_us: Callable[[], int],
+        minimum_candidates: int,
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._now_us = now_us
+        self._minimum = minimum_candidates
+        self._matrix: Matrix | None = None
+        self._references: Mapping[tuple[str, int], Reference] = {}
+        self._turn = asyncio.Lock()
+        self._waiting: asyncio.Task[Matrix] | None = None
+        self._tasks: set[asyncio.Task[Matrix]] = set()
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """The newest matrix this process knows; None before the first."""
+        return self._matrix
+
+    async def current(self) -> Matrix:
+        """The matrix, read now if there is none yet. Raises DEPENDENCY_UNAVAILABLE."""
+        if self._matrix is None:
+            await self.adopt()
+        return self._matrix or await self.refresh()
+
+    async def newest(self) -> Matrix:
+        """The matrix after a look whether another process stored a newer one."""
+        await self.adopt()
+        return await self.current()
+
+    async def adopt(self) -> bool:
+        """Takes over the newest stored matrix if it is newer than ours; whether it was."""
+        newest = await self._store.newest_version()
+        if newest is None or (self._matrix and newest.number <= self._matrix.version):
+            return False
+        stored = await self._store.load()
+        if stored is None:
+            return False
+        self._references = stored.references
+        try:
+            loaded = await asyncio.to_thread(_restored, stored)
+        except (KeyError, TypeError, ValueError) as error:
+            # Written by other code: it will be read from the services anew.
+            log.warning("stored matrix cannot be used", error=repr(error)[:200])
+            return False
+        if self._matrix is None or loaded.version > self._matrix.version:
+            self._matrix = loaded
+        return True
+
+    async def refresh(self) -> Matrix:
+        """The matrix with everything that was durable when this was called.
+
+        Calls that come while one is waiting for its turn share it. Raises DEPENDENCY_UNAVAILABLE.
+        """
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._take_turn())
+            self._tasks.add(self._waiting)
+            self._waiting.add_done_callback(self._ended)
+        return await asyncio.shield(self._waiting)
+
+    async def close(self) -> None:
+        """Ends readings that are under way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Matrix]) -> None:
+        self._tasks.discard(task)
+        # Callers leave when their time is over, so nobody may be left to hear of a failure.
+        if not task.cancelled():
+            task.exception()
+
+    async def _take_turn(self) -> Matrix:
+        # It is not only the first caller's, so that one's deadline does not bound it.
+        deadline.set_deadline(None)
+        async with self._turn:
+            # Whoever asks from here on may know of facts that this reading misses.
+            self._waiting = None
+            return await self._read()
+
+    async def _read(self) -> Matrix:
+        for _ in range(_ATTEMPTS):
+            newest = await self._store.newest_version()
+            if newest is not None and (
+                self._matrix is None or newest.number != self._matrix.version
+            ):
+                await self.adopt()
+            now_us = self._now_us()
+            found = await self._reader.read(now_us)
+            entries, digest = await asyncio.to_thread(_digested, found)
+            if newest is not None and self._is_ours(newest, digest):
+                assert self._matrix is not None  # noqa: S101  (what _is_ours has seen)
+                return self._matrix
+            made = await asyncio.to_thread(self._made, found, digest, newest, now_us)
+            after = None if newest is None else newest.number
+            if await self._store.publish(after, _version_of(made), entries, made.references):
+                log.info("matrix made", version=made.version, alternatives=len(made.rows))
+                self._matrix = made
+                return made
+        raise RuntimeError("other processes published matrices faster than this one could read")
+
+    def _is_ours(self, newest: Version, digest: bytes) -> bool:
+        ours = self._matrix
+        return ours is not None and ours.version == newest.number and ours.digest == digest
+
+    def _made(self, found: Content, digest: bytes, newest: Version | None, now_us: int) -> Matrix:
+        # The stored bounds hold even where the facts beside them could not be read.
+        known = self._references if self._matrix is None else self._matrix.references
+        made = matrix.build(
+            found,
+            version=1 if newest is None else newest.number + 1,
+            made_at_us=now_us,
+            digest=digest,
+            references=known,
+        )
+        return replace(made, references=references.establish(made, self._minimum))
+
+
+def _digested(found: Content) -> tuple[list[Entry], bytes]:
+    entries = content.entries(found)
+    return entries, content.digest_of(entries, found.price_boundary_us)
+
+
+def _version_of(made: Matrix) -> Version:
+    return Version(
+        number=made.version,
+        digest=made.digest,
+        alternative_count=len(made.rows),
+        price_boundary_us=made.content.price_boundary_us,
+        made_at_us=made.made_at_us,
+    )
+
+
+def _restored(stored: StoredMatrix) -> Matrix:
+    found = content.content_from(stored.facts, stored.version.price_boundary_us)
+    _, digest = _digested(found)
+    if digest != stored.version.digest:
+        raise ValueError("the stored facts do not have the stored digest")
+    return matrix.build(
+        found,
+        version=stored.version.number,
+        made_at_us=stored.version.made_at_us,
+        digest=digest,
+        references=stored.references,
+    )
