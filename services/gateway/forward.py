@@ -17,6 +17,7 @@ from servemark.runtime.errors import ServemarkError
 from servemark.runtime.server import INTERNAL_TOKEN_KEY
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.admission import current_caller
+from services.gateway.ending import Ending, Status
 from services.gateway.keys import Caller, key_invalid
 from services.gateway.metadata import CALLER, REQUEST_ID, STATUS_DETAILS, back, onward
 from services.gateway.upstream import Upstream
@@ -25,7 +26,6 @@ RECHECK_KEY_SECONDS = 1.0
 _Code = grpc.StatusCode
 # Every error of a Servemark service has details. Without them, these come from the way there.
 _OF_THE_WAY = (_Code.UNAVAILABLE, _Code.CANCELLED, _Code.UNKNOWN, _Code.INTERNAL)
-_CORE_ERROR = "Internal error from Core"
 
 StillGood = Callable[[Caller], Awaitable[bool]]
 
@@ -85,13 +85,14 @@ class Forwarder(grpc.GenericRpcHandler):
         with upstream.channel() as channel:
             open_call: Any = channel.unary_unary(path)
             call = open_call(message, timeout=deadline.remaining(), metadata=metadata)
+            ending = Ending(call)
             answer: bytes | None
             try:
                 answer = await call
             except grpc.aio.AioRpcError:
                 answer = None
             await _send_head(call, context)
-            await _end(upstream, call, context)
+            await _end(upstream, await ending.status(), context)
         return answer
 
     async def _forward_stream(
@@ -102,6 +103,7 @@ class Forwarder(grpc.GenericRpcHandler):
         with upstream.channel() as channel:
             open_call: Any = channel.stream_stream(path)
             call = open_call(timeout=deadline.remaining(), metadata=metadata)
+            ending = Ending(call)
             up = asyncio.create_task(_upload(messages, call))
             down = asyncio.create_task(_download(call, context))
             watch = asyncio.create_task(self._watch_key(caller))
@@ -110,7 +112,7 @@ class Forwarder(grpc.GenericRpcHandler):
                 if not down.done():
                     raise key_invalid()
                 await down
-                await _end(upstream, call, context)
+                await _end(upstream, await ending.status(), context)
             finally:
                 # Also where the caller went away: the service behind learns of it by this.
                 call.cancel()
@@ -158,32 +160,19 @@ async def _send_head(call: Any, context: Any) -> None:
         await context.send_initial_metadata(head)
 
 
-async def _end(upstream: Upstream, call: Any, context: Any) -> None:
+async def _end(upstream: Upstream, status: Status, context: Any) -> None:
     """Ends the caller's call as the service ended its own, or says that the service is away."""
-    code, text = await _status(call)
-    trailers = back(await call.trailing_metadata())
-    if code is _Code.OK:
-        context.set_trailing_metadata(trailers)
+    if status.code is _Code.OK:
+        context.set_trailing_metadata(status.trailers)
         return
-    if not any(key == STATUS_DETAILS for key, _ in trailers):
-        if code in _OF_THE_WAY:
+    if not any(key == STATUS_DETAILS for key, _ in status.trailers):
+        if status.code in _OF_THE_WAY:
             raise _away(upstream)
-        if code is _Code.DEADLINE_EXCEEDED:
+        if status.code is _Code.DEADLINE_EXCEEDED:
             raise ServemarkError(
                 ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, "The time the call had is over."
             )
-    await context.abort(code, text, trailers)
-
-
-async def _status(call: Any) -> tuple[grpc.StatusCode, str]:
-    # A write to a call that just ended sets this status of grpc.aio's own first; the service's
-    # follows at once.
-    for _ in range(100):
-        code, text = await call.code(), await call.details() or ""
-        if text != _CORE_ERROR:
-            break
-        await asyncio.sleep(0.005)
-    return code, text
+    await context.abort(status.code, status.text, status.trailers)
 
 
 def _away(upstream: Upstream) -> ServemarkError:
