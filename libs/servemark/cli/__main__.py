@@ -1,0 +1,76 @@
+"""The `servemark` command: wiring, and the last word on errors."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+# gRPC tells people about connections it lost in its own words; ours follow.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+import typer
+
+from servemark.cli import import_, key, pareto, rank, recommend, results
+from servemark.cli.connection import Key, Target
+from servemark.cli.hooks import add_hooks
+from servemark.cli.output import FAILED, CliError, out, say_error
+from servemark.client.errors import ServemarkError
+
+app = typer.Typer(
+    name="servemark",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The data platform for LLM serving benchmarks: which model, quantization, hardware and"
+    " framework for a use case, under limits and a budget, and why.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        out().print(f"servemark {version('servemark')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before(
+    ctx: typer.Context,
+    target: Target = None,
+    key: Key = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options before the command count for every command."""
+    ctx.obj = {"target": target, "key": key}
+
+
+add_hooks(app)
+app.command("import", no_args_is_help=True)(import_.import_files)
+app.command("recommend", no_args_is_help=True)(recommend.recommend)
+app.command("rank", no_args_is_help=True)(rank.rank)
+app.command("pareto", no_args_is_help=True)(pareto.pareto)
+app.command("results")(results.results)
+app.add_typer(key.app, name="key")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits: 0 done, 1 failed, 2 wrong usage, 3 some rows rejected.
+
+    Whatever a person can put right is said in a sentence on stderr, never as a traceback.
+    """
+    try:
+        app(args=arguments, prog_name="servemark")
+    except (CliError, ServemarkError) as error:
+        say_error(str(error))
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        say_error("Interrupted.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
