@@ -11,6 +11,15 @@ import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
+from servemark.catalog.v1 import catalog_service_pb2
+from servemark.gateway.v1 import admin_service_pb2
+from servemark.ingest.v1 import ingest_service_pb2
+from servemark.ranking.v1 import ranking_service_pb2
+
+# Reflection reads descriptors from the pool, where importing puts them: the generated gRPC modules
+# import their messages only, so a service could serve without being describable.
+DESCRIBED = (catalog_service_pb2, ingest_service_pb2, ranking_service_pb2, admin_service_pb2)
+
 _OFFERED_AS = ("grpc.reflection.v1.ServerReflection", reflection.SERVICE_NAME)
 
 
