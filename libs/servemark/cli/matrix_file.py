@@ -71,7 +71,7 @@ def _from_json(path: Path, text: str) -> RankMatrixRequest:
                 criterion["objective"] = Objective.Name(_OBJECTIVES[given.lower()])
             criterion.setdefault("weight", 1.0)
         json_format.ParseDict(document, request)
-    except (ValueError, AttributeError, json_format.ParseError) as error:
+    except (ValueError, TypeError, AttributeError, json_format.ParseError) as error:
         raise CliError(f"{path} is not a matrix in JSON: {error}.") from None
     return request
 

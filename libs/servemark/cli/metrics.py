@@ -35,7 +35,7 @@ _LABELS = {
     METRIC_ACCURACY_SCORE: ("accuracy", ""),
     METRIC_MEMORY_USED_GB: ("memory", "GB"),
     METRIC_USD_PER_HOUR: ("USD/h", ""),
-    METRIC_USD_PER_MILLION_TOKENS: ("USD/M", "tokens"),
+    METRIC_USD_PER_MILLION_TOKENS: ("USD/M tokens", ""),
 }
 
 
@@ -91,14 +91,22 @@ def is_maximized(metric: MetricValue) -> bool:
     return metric in _MAXIMIZED
 
 
-def metric_label(metric: MetricValue, separator: str = " ") -> str:
-    """The metric with its unit, for people: `TTFT p90 ms`, in a table's head over two lines."""
+def metric_parts(metric: MetricValue) -> tuple[str, str]:
+    """The metric's name and unit for people: `TTFT p90` and `ms`. The unit may be empty."""
     if metric in _LABELS:
-        name, unit = _LABELS[metric]
-    else:
-        kind, percentile, unit = metric_name(metric).split("_")
-        name = f"{kind.upper()} {percentile}"
-    return f"{name}{separator}{unit}" if unit else name
+        return _LABELS[metric]
+    kind, percentile, unit = metric_name(metric).split("_")
+    return f"{kind.upper()} {percentile}", unit
+
+
+def metric_label(metric: MetricValue) -> str:
+    """The metric with its unit, for people: `TTFT p90 ms`."""
+    return " ".join(metric_parts(metric)).strip()
+
+
+def metric_head(metric: MetricValue) -> str:
+    """The metric with its unit as a table's head, narrow: `TTFT`, and `p90 ms` below it."""
+    return metric_label(metric).replace(" ", "\n", 1)
 
 
 def figure(value: float) -> str:
@@ -113,8 +121,15 @@ def figure(value: float) -> str:
     return f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
 
 
+def metric_figure(metric: MetricValue, value: float) -> str:
+    """A metric's value for people: money to the cent, accuracy to a tenth of a percent."""
+    if metric in (METRIC_USD_PER_HOUR, METRIC_USD_PER_MILLION_TOKENS):
+        return f"{value:,.2f}"
+    return f"{value:.3f}" if metric == METRIC_ACCURACY_SCORE else figure(value)
+
+
 def limit_text(limit: MetricLimit) -> str:
     """A limit as people say it: `TTFT p90 ≤ 300 ms`."""
+    name, unit = metric_parts(limit.metric)
     sign = "≥" if is_maximized(limit.metric) else "≤"
-    name, _, unit = metric_label(limit.metric, "\n").partition("\n")
-    return f"{name} {sign} {limit.limit:,g}{' ' + unit if unit else ''}"
+    return f"{name} {sign} {limit.limit:,g} {unit}".rstrip()

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from servemark.cli.connection import Key, Target, open_client
-from servemark.cli.metrics import figure, metric_label, parse_limits, parse_metric
+from servemark.cli.metrics import metric_head, parse_limits, parse_metric
 from servemark.cli.options import (
     Budget,
     Frameworks,
@@ -24,7 +24,12 @@ from servemark.cli.options import (
     candidate_filter,
 )
 from servemark.cli.output import CliError, out, print_message
-from servemark.cli.recommendation import alternative_text, print_exclusions, print_notices
+from servemark.cli.recommendation import (
+    alternative_text,
+    cell_text,
+    print_exclusions,
+    print_notices,
+)
 from servemark.ranking.v1.pareto_pb2 import GetParetoFrontRequest, GetParetoFrontResponse
 
 
@@ -87,16 +92,13 @@ def _print_front(
     table.add_column("front", justify="right")
     table.add_column("configuration", min_width=34, overflow="fold")
     for metric in request.metrics:
-        table.add_column(metric_label(metric, "\n"), justify="right")
+        table.add_column(metric_head(metric), justify="right")
     for point in list(response.points)[:top]:
         cells = {cell.metric: cell for cell in point.cells}
         table.add_row(
             str(point.pareto_rank),
             alternative_text(point.alternative),
-            *(
-                figure(cells[metric].value) if metric in cells else "–"
-                for metric in request.metrics
-            ),
+            *(cell_text(cells.get(metric)) for metric in request.metrics),
         )
     if response.points:
         console.print(table)

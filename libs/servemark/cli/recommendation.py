@@ -4,11 +4,17 @@ from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from servemark.cli.metrics import MetricValue, figure, limit_text, metric_label
+from servemark.cli.metrics import (
+    MetricValue,
+    figure,
+    limit_text,
+    metric_figure,
+    metric_head,
+    metric_parts,
+)
 from servemark.ranking.v1 import candidate_pb2 as candidate
 from servemark.ranking.v1.recommend_pb2 import Recommendation, RecommendResponse
 from servemark.type.v1.metric_pb2 import (
@@ -63,16 +69,21 @@ def print_ranked(
     table.add_column("score", justify="right")
     table.add_column("configuration", min_width=34, overflow="fold")
     for metric in metrics:
-        table.add_column(metric_label(metric, "\n"), justify="right")
+        table.add_column(metric_head(metric), justify="right")
     for item in recommendations:
         cells = {cell.metric: cell for cell in item.cells}
         table.add_row(
             str(item.rank),
             f"{item.score:.3f}",
             alternative_text(item.alternative),
-            *(figure(cells[metric].value) if metric in cells else "–" for metric in metrics),
+            *(cell_text(cells.get(metric)) for metric in metrics),
         )
     console.print(table)
+
+
+def cell_text(cell: candidate.Cell | None) -> str:
+    """A cell's value; a dash where nothing was measured."""
+    return "–" if cell is None else metric_figure(cell.metric, cell.value)
 
 
 def alternative_text(alternative: candidate.Alternative) -> Text:
@@ -117,7 +128,7 @@ def print_criteria(
 ) -> None:
     """Prints the weights and limits that were used."""
     shares = [
-        f"{metric_label(item.metric)} {item.weight:.0%}"
+        f"{metric_parts(item.metric)[0]} {item.weight:.0%}"
         for item in sorted(weights, key=lambda item: -item.weight)
     ]
     if shares:
@@ -143,8 +154,9 @@ def print_exclusions(
     _print_labelled(console, "Left out", left_out or "candidates, by reason")
     for count in sorted(counts, key=lambda item: -item.count):
         sentence = _EXCLUSIONS.get(count.reason, "for another reason")
-        metric = metric_label(count.metric) if count.metric != METRIC_UNSPECIFIED else "a figure"
-        console.print(Padding(f"{count.count:>5}  {sentence.format(metric=metric)}", (0, 0, 0, 2)))
+        known = count.metric != METRIC_UNSPECIFIED
+        metric = metric_parts(count.metric)[0] if known else "a figure"
+        console.print(Text(f"  {count.count:>5}  {sentence.format(metric=metric)}"))
 
 
 def print_notices(console: Console, notices: Iterable[candidate.Notice]) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from servemark.cli.connection import Key, Target, open_client
-from servemark.cli.metrics import MetricValue, figure, metric_label, metric_name, parse_limits
+from servemark.cli.metrics import MetricValue, figure, metric_head, metric_name, parse_limits
 from servemark.cli.names import Names, framework_ids, hardware_ids, model_ids
 from servemark.cli.options import (
     Frameworks,
@@ -119,7 +119,7 @@ def _print_results(response: query.ListBenchmarkResultsResponse, names: Names) -
     table.add_column("measured", no_wrap=True)
     table.add_column("configuration", min_width=30, overflow="fold")
     for metric in _COLUMNS:
-        table.add_column(metric_label(metric, "\n"), justify="right")
+        table.add_column(metric_head(metric), justify="right")
     for item in response.benchmark_results:
         measured = item.benchmark_time.ToDatetime()
         table.add_row(
