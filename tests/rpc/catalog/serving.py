@@ -1,0 +1,99 @@
+"""A catalog service in this process on a database of its own, and what its failures say."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from migrations.runner import migrate_async
+from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from services.catalog.app import App, CatalogSettings, create
+from tests.support import servers
+
+
+@dataclass(frozen=True)
+class Served:
+    """The service as a client sees it, and its database for looking behind it."""
+
+    stub: Any
+    app: App
+    dsn: str
+
+    def value(self, query: str, *arguments: object) -> Any:
+        """The first value a query finds, as a superuser."""
+        return servers.fetch_value(self.dsn, query, *arguments)
+
+
+@contextmanager
+def migrated_template(admin_dsn: str) -> Iterator[str]:
+    """The name of a database with an empty catalog, to copy from."""
+    with servers.database(admin_dsn) as dsn:
+        servers.run_apart(migrate_async(dsn, ["catalog"]))
+        yield servers.database_name(dsn)
+
+
+@asynccontextmanager
+async def serving(dsn: str, redis_url: str | None = None, **settings: Any) -> AsyncIterator[Served]:
+    """The service on free ports, with its background loops, until the end of the block."""
+    app = await create(
+        CatalogSettings(
+            database_url=dsn,  # type: ignore[arg-type]
+            redis_url=redis_url,  # type: ignore[arg-type]
+            port_base=0,
+            metrics_port=0,
+            database_pool_size=8,
+            **settings,
+        )
+    )
+    await app.server.start()
+    background = [asyncio.ensure_future(work()) for work in app.background]
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{app.server.port}") as channel:
+            yield Served(CatalogServiceStub(channel), app, dsn)
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await app.server.stop(0)
+        await app.close()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a refused call says: the status code and the details a program reads."""
+
+    code: grpc.StatusCode
+    reason: str
+    metadata: dict[str, str]
+    fields: dict[str, str]
+    message: str
+
+
+async def failure(call: Awaitable[Any]) -> Failure:
+    """The failure of a call that must be refused."""
+    try:
+        answer = await call
+    except grpc.aio.AioRpcError as error:
+        return _read(error)
+    raise AssertionError(f"the call was answered: {answer}")
+
+
+def _read(error: grpc.aio.AioRpcError) -> Failure:
+    trailing = dict(error.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+    return Failure(
+        error.code(),
+        info.reason,
+        dict(info.metadata),
+        {violation.field: violation.description for violation in bad.field_violations},
+        status.message,
+    )
