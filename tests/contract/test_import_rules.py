@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,24 @@ def house() -> Iterator[Path]:
 def test_the_import_rules_hold() -> None:
     done = _lint(ROOT)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("rule", "patterns"),
+    [
+        ("Stores know no RPC", ["store*.py"]),
+        ("Servicers know no SQL", ["servicer*.py", "convert*.py"]),
+    ],
+)
+def test_a_rule_names_every_module_of_its_kind(rule: str, patterns: list[str]) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [contract] = [item for item in settings["contracts"] if item["name"] == rule]
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for pattern in patterns
+        for path in (ROOT / "services").glob(f"*/{pattern}")
+    }
+    assert modules <= set(contract["source_modules"])
 
 
 @pytest.mark.parametrize("rule", VIOLATIONS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from servemark.client.records import ResultRecord, records_to_stream
 from servemark.type.v1 import metric_pb2
 

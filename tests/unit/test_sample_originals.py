@@ -11,6 +11,7 @@ from statistics import quantiles
 from typing import Any
 
 import pytest
+
 from servemark.client.record_fields import METRICS, TPOT
 
 SAMPLE = Path(str(files("servemark.sample")))

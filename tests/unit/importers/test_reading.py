@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from servemark.client.record_fields import RecordError
 from servemark.importers.base import Document, Imported, Rejection
 from servemark.importers.context import Context

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from servemark.client.records import ResultRecord
 from servemark.importers.base import Document, Imported, Rejection
 from servemark.importers.context import Context
 from servemark.importers.detect import read_document
 from servemark.importers.documents import read_documents
 from servemark.importers.vllm import NOTE_EMPTY, NOTE_ZERO_TTFT, NOTE_ZONE
-
 from tests.support.shared_data import shared_data
 
 CONTEXT = {
