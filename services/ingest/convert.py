@@ -1,0 +1,128 @@
+"""From the service's records to the contract's messages."""
+
+from datetime import datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from servemark.ingest.v1.benchmark_config_pb2 import BenchmarkConfig, Parallelism, Workload
+from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult, ResultMetrics
+from servemark.ingest.v1.result_query_pb2 import ConfigSummary as ConfigSummaryMessage
+from servemark.ingest.v1.result_query_pb2 import DailyModelStats
+from servemark.ingest.v1.result_stream_pb2 import Rejection
+from servemark.type.v1.metric_pb2 import Metric
+from servemark.type.v1.provenance_pb2 import PercentileSource, Provenance
+from services.ingest.convert_stream import rejection_to_proto
+from services.ingest.records import (
+    PERCENTILE_SOURCES,
+    PROVENANCES,
+    Config,
+    ConfigSummary,
+    DailyStats,
+    Result,
+    StoredRejection,
+)
+
+_PROVENANCE: Final = {name: Provenance.Value(f"PROVENANCE_{name.upper()}") for name in PROVENANCES}
+_PERCENTILE_SOURCE: Final = {
+    name: PercentileSource.Value(f"PERCENTILE_SOURCE_{name.upper()}") for name in PERCENTILE_SOURCES
+}
+
+
+def time_to_proto(moment: datetime) -> Timestamp:
+    """The instant."""
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def config_to_proto(config: Config) -> BenchmarkConfig:
+    """A configuration."""
+    parts, shape = config.key.parts, config.key.shape
+    return BenchmarkConfig(
+        id=str(config.id),
+        model_id=str(parts.model_id),
+        model_version_id=str(parts.model_version_id),
+        hardware_config_id=str(parts.hardware_config_id),
+        framework_id=str(parts.framework_id),
+        workload=Workload(
+            workload_type=shape.workload_type,
+            input_tokens=shape.input_tokens,
+            output_tokens=shape.output_tokens,
+            concurrency=shape.concurrency,
+            request_rate=shape.request_rate,
+        ),
+        parallelism=Parallelism(
+            tensor=shape.tensor_parallel,
+            pipeline=shape.pipeline_parallel,
+            data=shape.data_parallel,
+            expert=shape.expert_parallel,
+        ),
+        provenance=_PROVENANCE[config.key.provenance],
+        create_time=time_to_proto(config.created_at),
+    )
+
+
+def result_to_proto(result: Result) -> BenchmarkResult:
+    """A stored result."""
+    return BenchmarkResult(
+        id=str(result.id),
+        config=config_to_proto(result.config),
+        benchmark_time=time_to_proto(result.benchmarked_at),
+        metrics=ResultMetrics(**result.metrics),
+        percentile_source=_PERCENTILE_SOURCE[result.percentile_source],
+        batch_size=result.batch_size,
+        sequence_length=result.sequence_length,
+        request_count=result.request_count,
+        failed_request_count=result.failed_request_count,
+        detailed_metrics_json=result.detailed_metrics or "",
+        source_sha256=result.source_sha256 or b"",
+        tool=result.tool,
+        tool_version=result.tool_version,
+        stream_id=str(result.stream_id),
+        create_time=time_to_proto(result.created_at),
+    )
+
+
+def summary_to_proto(summary: ConfigSummary) -> ConfigSummaryMessage:
+    """A configuration with its runs condensed."""
+    message = ConfigSummaryMessage(
+        config=config_to_proto(summary.config),
+        run_count=summary.run_count,
+        request_count=summary.request_count,
+        failed_request_count=summary.failed_request_count,
+        newest_benchmark_time=time_to_proto(summary.newest_benchmarked_at),
+        tools=summary.tools,
+    )
+    for metric in summary.metrics:
+        message.metrics.add(
+            metric=Metric.Value(f"METRIC_{metric.column.upper()}"),
+            median=metric.median,
+            min=metric.lowest,
+            max=metric.highest,
+            run_count=metric.run_count,
+        )
+    return message
+
+
+def daily_stats_to_proto(stats: DailyStats) -> DailyModelStats:
+    """One model's results of one day."""
+    return DailyModelStats(
+        model_id=str(stats.model_id),
+        stats_date=stats.stats_date.isoformat(),
+        avg_accuracy=stats.avg_accuracy,
+        avg_throughput=stats.avg_throughput,
+        p95_latency_ms=stats.p95_latency_ms,
+        total_benchmarks=stats.total_benchmarks,
+        update_time=time_to_proto(stats.updated_at),
+    )
+
+
+def stored_rejection_to_proto(stored: StoredRejection) -> Rejection:
+    """A refused row as it is kept."""
+    return Rejection(
+        stream_id=str(stored.stream_id),
+        rejection=rejection_to_proto(stored.sequence, stored.rejection),
+        payload_sha256=stored.rejection.payload_sha256,
+        create_time=time_to_proto(stored.created_at),
+    )

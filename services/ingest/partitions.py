@@ -1,0 +1,77 @@
+"""Where results lie: the storage profile `native`, plain partitions by UTC day.
+
+A profile owns how its database keeps days apart. This one makes a day's partition when the first
+result of the day arrives, and the coming week's ahead of it, so that almost no batch has to wait
+for one. Which profile a database has was recorded when it was migrated, in `settings`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import func, select
+
+from servemark.runtime.database import Database
+from services.ingest.tables import settings
+
+log = structlog.get_logger()
+
+DAYS_AHEAD: Final = 7
+_MAINTENANCE_SECONDS: Final = 3600.0
+_RETRY_SECONDS: Final = 5.0
+
+
+class NativePartitions:
+    """The days that have a partition, and new ones as they are needed.
+
+    `today` answers the current UTC day.
+    """
+
+    profile: Final = "native"
+
+    def __init__(self, database: Database, today: Callable[[], date]) -> None:
+        self._database = database
+        self._today = today
+        self._known: set[date] = set()
+
+    async def recorded(self) -> bool:
+        """Whether the database was migrated to this profile. Raises what the driver raises."""
+        query = select(settings.c.value).where(settings.c.name == "storage_profile")
+        async with self._database.transaction() as connection:
+            profile = (await connection.execute(query)).scalar_one_or_none()
+        if profile != self.profile:
+            log.error("storage profile is not known", profile=profile)
+        return profile == self.profile
+
+    async def ensure(self, days: Iterable[date]) -> None:
+        """Makes the partitions that are missing; each in a transaction of its own.
+
+        Never inside a batch's transaction: attaching a partition takes a lock that would be held
+        until the batch commits, and two batches could wait for each other.
+        """
+        for day in sorted(set(days) - self._known):
+            async with self._database.transaction() as connection:
+                await connection.execute(select(func.ingest.create_result_partition(day)))
+            self._known.add(day)
+
+    def forget(self, days: Iterable[date]) -> None:
+        """Stops taking the days for present, after the database said that one is not."""
+        self._known.difference_update(days)
+
+    async def create_ahead(self) -> None:
+        """Makes today's partition and those of the days ahead."""
+        first = self._today()
+        await self.ensure(first + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1))
+
+    async def run(self) -> None:
+        """Keeps the partitions ahead until cancelled. A database that is away is waited for."""
+        while True:
+            pause = _MAINTENANCE_SECONDS
+            try:
+                await self.create_ahead()
+            except Exception as error:
+                log.warning("partition maintenance waits", error=type(error).__name__)
+                pause = _RETRY_SECONDS
+            await asyncio.sleep(pause)

@@ -1,0 +1,256 @@
+"""What the parts of the ingest service hand to each other: plain facts, no messages, no SQL."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from services.ingest.metrics import Limit
+
+# Provenances and percentile sources as the tables hold them.
+PROVENANCES = ("measured", "simulated", "estimated")
+PERCENTILE_SOURCES = ("measured", "computed_from_samples", "absent")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The work a run put on the system, and how the model was spread. None: not fixed."""
+
+    workload_type: str
+    input_tokens: int | None
+    output_tokens: int | None
+    concurrency: int | None
+    request_rate: float | None
+    tensor_parallel: int
+    pipeline_parallel: int
+    data_parallel: int
+    expert_parallel: int
+
+    @property
+    def sequence_length(self) -> int | None:
+        """Input and output tokens together, where both are fixed."""
+        if self.input_tokens is None or self.output_tokens is None:
+            return None
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The catalog's ids of what was measured."""
+
+    model_id: UUID
+    model_version_id: UUID
+    hardware_config_id: UUID
+    framework_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class NewConfig:
+    """The natural key of a configuration: equal keys are one configuration."""
+
+    parts: Parts
+    shape: Shape
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration as it is stored."""
+
+    id: UUID
+    key: NewConfig
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One part of a reference that the catalog could not resolve; `reason` is an ErrorReason."""
+
+    field: str
+    reason: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DictionaryEntry:
+    """What became of one configuration of a header: resolved, or the reasons why not."""
+
+    config: Config | None
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends a stream."""
+
+    stream_id: UUID
+    tool: str
+    tool_version: str
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream that was opened: its header's digest, its cursor, its dictionary."""
+
+    source: Source
+    header_digest: bytes
+    next_sequence: int
+    entries: tuple[DictionaryEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamProgress:
+    """How far a stream has come, over all calls."""
+
+    next_sequence: int
+    stored_count: int
+    duplicate_count: int
+    rejected_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RowRejection:
+    """A row that is refused; `reason` is an ErrorReason."""
+
+    row: int
+    result_id: str
+    reason: int
+    detail: str
+    payload_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBatch:
+    """A batch whose rows were checked, the valid ones in the form COPY takes.
+
+    `positions` are the valid rows' indexes in the batch. `refuse_reused(row)` is the rejection of a
+    row whose id turns out to be stored with other content: only the store can tell.
+    """
+
+    sequence: int
+    row_count: int
+    rows: Sequence[bytes]
+    positions: Sequence[int]
+    config_ids: frozenset[UUID]
+    model_days: frozenset[tuple[UUID, date]]
+    has_repeated_ids: bool
+    rejections: Sequence[RowRejection]
+    refuse_reused: Callable[[int], RowRejection]
+
+    @property
+    def days(self) -> frozenset[date]:
+        """The UTC days of the valid rows."""
+        return frozenset(day for _, day in self.model_days)
+
+    @property
+    def byte_size(self) -> int:
+        """About what the batch holds in memory: its rows encoded and as messages."""
+        return 2 * sum(map(len, self.rows)) + 256 * self.row_count
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What became of a batch, once it is durable."""
+
+    sequence: int
+    stored_count: int
+    duplicate_count: int
+    rejections: Sequence[RowRejection] = ()
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """What a batch's rows changed: how many were stored, of which configurations and days."""
+
+    count: int
+    config_ids: frozenset[UUID]
+    model_days: frozenset[tuple[UUID, date]]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A result as it is stored, with its configuration. `metrics` has every figure's column."""
+
+    id: UUID
+    config: Config
+    benchmarked_at: datetime
+    metrics: Mapping[str, float | None]
+    percentile_source: str
+    batch_size: int | None
+    sequence_length: int | None
+    request_count: int | None
+    failed_request_count: int | None
+    detailed_metrics: str | None
+    source_sha256: bytes | None
+    tool: str
+    tool_version: str
+    stream_id: UUID
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFilter:
+    """Which results: every condition has to hold, an empty one keeps all."""
+
+    model_ids: tuple[UUID, ...] = ()
+    model_version_ids: tuple[UUID, ...] = ()
+    hardware_config_ids: tuple[UUID, ...] = ()
+    framework_ids: tuple[UUID, ...] = ()
+    config_ids: tuple[UUID, ...] = ()
+    workload_types: tuple[str, ...] = ()
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    provenances: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """One figure over the runs of one configuration that have it."""
+
+    column: str
+    median: float
+    lowest: float
+    highest: float
+    run_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSummary:
+    """All runs of one configuration, condensed."""
+
+    config: Config
+    metrics: tuple[MetricSummary, ...]
+    run_count: int
+    request_count: int
+    failed_request_count: int
+    newest_benchmarked_at: datetime
+    tools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DailyStats:
+    """One model's results of one UTC day."""
+
+    model_id: UUID
+    stats_date: date
+    avg_accuracy: float | None
+    avg_throughput: float | None
+    p95_latency_ms: float | None
+    total_benchmarks: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRejection:
+    """A refused row as it is kept. `id` rises with every row that is refused."""
+
+    id: int
+    stream_id: UUID
+    sequence: int
+    rejection: RowRejection
+    created_at: datetime

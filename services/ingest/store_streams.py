@@ -1,0 +1,223 @@
+"""SQL for streams and the configurations their headers name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, bindparam, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import Double, Integer, Text, Uuid
+
+from servemark.runtime.database import Database
+from servemark.runtime.ids import uuid7
+from services.ingest.records import (
+    DictionaryEntry,
+    Failure,
+    NewConfig,
+    Source,
+    Stream,
+    StreamProgress,
+)
+from services.ingest.rows import CONFIG_COLUMNS, config_from_row
+from services.ingest.tables import benchmark_configs, stream_configs, streams
+
+# The natural key, column by column, in the order of `_key_values`.
+_KEY_TYPES: dict[str, Any] = {
+    "model_id": Uuid(),
+    "model_version_id": Uuid(),
+    "hardware_config_id": Uuid(),
+    "framework_id": Uuid(),
+    "workload_type": Text(),
+    "provenance": Text(),
+    "input_tokens": Integer(),
+    "output_tokens": Integer(),
+    "concurrency": Integer(),
+    "request_rate": Double(),
+    "tensor_parallel": Integer(),
+    "pipeline_parallel": Integer(),
+    "data_parallel": Integer(),
+    "expert_parallel": Integer(),
+}
+_KEY = ", ".join(_KEY_TYPES)
+_NEVER_NULL = tuple(_KEY_TYPES)[:6]
+_wanted = ", ".join(f":{name}" for name in _KEY_TYPES)
+_arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _KEY_TYPES.items()]
+_matches = " AND ".join(
+    f"config.{name} = wanted.{name}"
+    if name in _NEVER_NULL
+    else f"config.{name} IS NOT DISTINCT FROM wanted.{name}"
+    for name in _KEY_TYPES
+)
+
+# In one order everywhere: two streams that name the same new configurations never deadlock.
+_INSERT_CONFIGS = text(
+    f"INSERT INTO benchmark_configs (id, {_KEY}) "  # noqa: S608  (column names of this module)
+    f"SELECT id, {_KEY} FROM unnest(:id, {_wanted}) AS wanted (id, {_KEY}) "
+    f"ORDER BY {_KEY} ON CONFLICT DO NOTHING"
+).bindparams(bindparam("id", type_=ARRAY(Uuid())), *_arrays)
+
+_FIND_CONFIGS = text(
+    "SELECT wanted.position, config.id, config.created_at "  # noqa: S608
+    f"FROM unnest({_wanted}) WITH ORDINALITY AS wanted ({_KEY}, position) "
+    f"JOIN benchmark_configs AS config ON {_matches} AND config.org_id IS NULL"
+).bindparams(*_arrays)
+
+Failures = tuple[Failure, ...]
+
+
+class StreamStore:
+    """Streams: their headers, dictionaries and cursors."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self, stream_id: UUID) -> Stream | None:
+        """The stream with its dictionary, or None if it was never opened."""
+        async with self._database.transaction() as connection:
+            return await _load(connection, stream_id)
+
+    async def open(
+        self, source: Source, header_digest: bytes, entries: Mapping[int, NewConfig | Failures]
+    ) -> Stream:
+        """The stream, new or as it was, with the given entries of its dictionary written.
+
+        `entries` are those not known to be resolved: the key of a configuration, or why there is
+        none. One that another caller resolved meanwhile stays as it is. Configurations are found or
+        made; however many callers race, equal keys give one id.
+        """
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                insert(streams)
+                .values(
+                    stream_id=source.stream_id,
+                    header_digest=header_digest,
+                    tool=source.tool,
+                    tool_version=source.tool_version,
+                    provenance=source.provenance,
+                )
+                .on_conflict_do_nothing()
+            )
+            # Whoever made the row, its dictionary is written by one caller at a time.
+            digest = await connection.scalar(
+                select(streams.c.header_digest)
+                .where(streams.c.stream_id == source.stream_id)
+                .with_for_update()
+            )
+            if digest == header_digest:
+                await _write_entries(connection, source.stream_id, entries)
+            stream = await _load(connection, source.stream_id)
+        if stream is None:
+            raise LookupError(f"stream {source.stream_id} vanished while it was opened")
+        return stream
+
+    async def progress(self, stream_id: UUID) -> StreamProgress | None:
+        """How far the stream has come, or None if it was never opened."""
+        query = select(
+            streams.c.next_sequence,
+            streams.c.stored_count,
+            streams.c.duplicate_count,
+            streams.c.rejected_count,
+            streams.c.created_at,
+            streams.c.updated_at,
+        ).where(streams.c.stream_id == stream_id)
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else StreamProgress(*row)
+
+
+async def _write_entries(
+    connection: AsyncConnection, stream_id: UUID, entries: Mapping[int, NewConfig | Failures]
+) -> None:
+    if not entries:
+        return
+    keys = {index: entry for index, entry in entries.items() if isinstance(entry, NewConfig)}
+    configs = await _get_or_create(connection, keys)
+    write = insert(stream_configs).values(
+        [
+            _entry_values(stream_id, index, entry, configs.get(index))
+            for index, entry in entries.items()
+        ]
+    )
+    await connection.execute(
+        write.on_conflict_do_update(
+            index_elements=[stream_configs.c.stream_id, stream_configs.c.config_index],
+            set_={name: write.excluded[name] for name in ("model_id", "config_id", "failures")},
+            where=stream_configs.c.config_id.is_(None),
+        )
+    )
+
+
+def _entry_values(
+    stream_id: UUID, index: int, entry: NewConfig | Failures, config_id: UUID | None
+) -> dict[str, Any]:
+    values: dict[str, Any] = {"stream_id": stream_id, "config_index": index}
+    if isinstance(entry, NewConfig):
+        return values | {
+            "model_id": entry.parts.model_id,
+            "config_id": config_id,
+            "failures": [],
+        }
+    failures = [[failure.field, failure.reason, failure.detail] for failure in entry]
+    return values | {"model_id": None, "config_id": None, "failures": failures}
+
+
+async def _get_or_create(
+    connection: AsyncConnection, keys: Mapping[int, NewConfig]
+) -> dict[int, UUID]:
+    """The id of each key's configuration; equal keys get the same one."""
+    if not keys:
+        return {}
+    columns = _columns_of(list(keys.values()))
+    await connection.execute(_INSERT_CONFIGS, {"id": [uuid7() for _ in keys], **columns})
+    # A statement of its own, so that it sees what another caller committed meanwhile.
+    found = (await connection.execute(_FIND_CONFIGS, columns)).all()
+    ids = {row.position - 1: row.id for row in found}
+    return {index: ids[position] for position, index in enumerate(keys)}
+
+
+def _columns_of(keys: Sequence[NewConfig]) -> dict[str, list[Any]]:
+    """The keys turned into one list a column, as `unnest` takes them."""
+    rows = [asdict(key.parts) | asdict(key.shape) | {"provenance": key.provenance} for key in keys]
+    return {name: [row[name] for row in rows] for name in _KEY_TYPES}
+
+
+async def _load(connection: AsyncConnection, stream_id: UUID) -> Stream | None:
+    header = (
+        await connection.execute(
+            select(
+                streams.c.header_digest,
+                streams.c.next_sequence,
+                streams.c.tool,
+                streams.c.tool_version,
+                streams.c.provenance,
+            ).where(streams.c.stream_id == stream_id)
+        )
+    ).one_or_none()
+    if header is None:
+        return None
+    rows = await connection.execute(
+        select(stream_configs.c.failures, stream_configs.c.config_id, *CONFIG_COLUMNS)
+        .select_from(
+            stream_configs.outerjoin(
+                benchmark_configs,
+                (benchmark_configs.c.model_id == stream_configs.c.model_id)
+                & (benchmark_configs.c.id == stream_configs.c.config_id),
+            )
+        )
+        .where(stream_configs.c.stream_id == stream_id)
+        .order_by(stream_configs.c.config_index)
+    )
+    return Stream(
+        source=Source(stream_id, header.tool, header.tool_version, header.provenance),
+        header_digest=header.header_digest,
+        next_sequence=header.next_sequence,
+        entries=tuple(
+            DictionaryEntry(
+                config=None if row.config_id is None else config_from_row(row),
+                failures=tuple(Failure(*failure) for failure in row.failures),
+            )
+            for row in rows
+        ),
+    )
