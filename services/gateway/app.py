@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from servemark.catalog.v1 import catalog_service_pb2
-from servemark.gateway.v1 import admin_service_pb2_grpc
+from servemark.gateway.v1 import admin_service_pb2, admin_service_pb2_grpc
 from servemark.ingest.v1 import ingest_service_pb2
 from servemark.ranking.v1 import ranking_service_pb2
 from servemark.runtime.channels import open_channel
@@ -35,7 +35,7 @@ SERVICES_BEHIND: Mapping[str, ServiceName] = {
     RANKING_SERVICE: "ranking",
 }
 # Their descriptors have to be in the pool: the forwarder and reflection read them there.
-_CONTRACT = (catalog_service_pb2, ingest_service_pb2, ranking_service_pb2)
+_CONTRACT = (admin_service_pb2, catalog_service_pb2, ingest_service_pb2, ranking_service_pb2)
 
 
 @dataclass

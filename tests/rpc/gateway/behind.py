@@ -117,6 +117,26 @@ class IngestBehind(ingest_service_pb2_grpc.IngestServiceServicer):
             self.seen.cancelled.set()
             raise
 
+    async def GetStreamCursor(self, request: Any, context: Any) -> Any:
+        """Answers an empty message, as the rest below."""
+        return self._empty("GetStreamCursor", result_stream_pb2.GetStreamCursorResponse, context)
+
+    async def ListBenchmarkResults(self, request: Any, context: Any) -> Any:
+        return self._empty("List", result_query_pb2.ListBenchmarkResultsResponse, context)
+
+    async def ListConfigSummaries(self, request: Any, context: Any) -> Any:
+        return self._empty("List", result_query_pb2.ListConfigSummariesResponse, context)
+
+    async def ListDailyModelStats(self, request: Any, context: Any) -> Any:
+        return self._empty("List", result_query_pb2.ListDailyModelStatsResponse, context)
+
+    async def ListRejections(self, request: Any, context: Any) -> Any:
+        return self._empty("List", result_stream_pb2.ListRejectionsResponse, context)
+
+    def _empty(self, method: str, answer: Any, context: Any) -> Any:
+        self.seen.note(method, context)
+        return answer()
+
     async def _hang(self) -> None:
         self.seen.started.set()
         try:

@@ -1,6 +1,7 @@
 """One request, one answer, through the gateway: nothing is added, lost or changed on the way."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import grpc
@@ -66,7 +67,7 @@ async def test_the_details_of_an_error_are_byte_for_byte_those_of_the_service(
 
 async def test_malformed_requests_are_answered_by_the_service_behind(stand: Stand) -> None:
     key = await stand.key("READ")
-    raw = stand.channel.unary_unary(METHOD)
+    raw: Any = stand.channel.unary_unary(METHOD)
     no = await refused(raw(b"\xff\xff\xff", metadata=auth(key)))
     assert (no.code, no.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE")
 
@@ -160,7 +161,7 @@ async def test_more_calls_than_one_connection_takes_do_not_wait_for_one_another(
     async with grpc.aio.insecure_channel(
         stand.target, options=[("grpc.use_local_subchannel_pool", 1)]
     ) as other:
-        raw = other.unary_unary(METHOD)
+        raw: Any = other.unary_unary(METHOD)
         slow += [raw(get("slow").SerializeToString(), metadata=key) for _ in range(60)]
         while len(stand.behind.seen.calls) < 120:
             await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ import grpc
 from servemark.gateway.v1.api_key_pb2 import RevokeApiKeyRequest
 from servemark.ingest.v1 import result_stream_pb2 as pb
 from servemark.runtime.errors import status_of
+from services.gateway.ending import Ending
 from tests.rpc.gateway.behind import PADDED_ROWS, teaching_error
 from tests.rpc.gateway.stand import Stand, auth, refused, running
 
@@ -79,15 +81,18 @@ async def test_an_early_error_is_told_as_it_is_however_much_the_caller_still_sen
     stand: Stand,
 ) -> None:
     key = auth(await stand.key("INGEST"))
-
-    async def messages() -> AsyncIterator[Any]:
-        yield streamed(-1)
-        for sequence in range(5_000):
-            yield streamed(sequence)
-
-    for _ in range(30):
-        no = await refused(stand.ingest.StreamResults(messages(), metadata=key))
-        assert (no.code, no.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+    method: Any = stand.channel.stream_stream("/servemark.ingest.v1.IngestService/StreamResults")
+    for _ in range(40):
+        call = method(metadata=key)
+        # This client is grpc.aio, too, and loses the status just as easily.
+        ending = Ending(call)
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(streamed(-1).SerializeToString())
+            for sequence in range(5_000):
+                await call.write(streamed(sequence).SerializeToString())
+        status = await ending.status()
+        assert status.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "grpc-status-details-bin" in dict(status.trailers)
 
 
 async def test_a_service_that_ends_the_stream_ends_it_for_the_caller(stand: Stand) -> None:
