@@ -57,6 +57,7 @@ def _runner(stack: RunningStack, stream_id: str, pause: float) -> subprocess.Pop
 
 @pytest.fixture(autouse=True)
 def _empty(stack: RunningStack, module_database: str) -> None:
+    stack.wait_serving()
     with stack.client() as client:
         if not servers.fetch_value(module_database, "SELECT count(*) FROM catalog.models"):
             make_catalog(client)

@@ -16,7 +16,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from servemark.client.channel import Client, connect
-from servemark.runtime.settings import ServiceName, ServiceSettings
+from servemark.runtime.probe import is_serving
+from servemark.runtime.settings import SERVICES, ServiceName, ServiceSettings
 from servemark.stack.files import sample_dir
 from servemark.stack.sample import load_results
 from servemark.stack.seed import load_catalog
@@ -61,6 +62,11 @@ class RunningStack:
     def client(self) -> Client:
         """A client of the gateway with the admin key."""
         return connect(self.target, key=self.key)
+
+    def wait_serving(self) -> None:
+        """Returns once all four services serve, after a test before has killed some."""
+        for service in SERVICES:
+            wait_until(lambda s=service: is_serving(self.settings.target(s), 0.5), 30, service)  # type: ignore[misc]
 
     def kill(self, service: ServiceName) -> int:
         """Kills a service with SIGKILL and returns the process id it had; the stack restarts it."""

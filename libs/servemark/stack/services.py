@@ -14,6 +14,8 @@ from servemark.runtime.settings import SERVICES, ServiceName, ServiceSettings
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 15.0
+# What ran this long is not in a loop of crashes: its next restart is quick again.
+_LONG_LIFE_SECONDS = 30.0
 _MOST_BACKOFF_SECONDS = 10.0
 
 
@@ -37,6 +39,7 @@ class Services:
         self._report = report
         self._children: dict[ServiceName, ChildProcess] = {}
         self._restarts: dict[ServiceName, int] = dict.fromkeys(SERVICES, 0)
+        self._started: dict[ServiceName, float] = {}
         self._due: dict[ServiceName, float] = {}
         self._lock = threading.Lock()
         self._stopping = False
@@ -65,6 +68,8 @@ class Services:
                 now = time.monotonic()
                 due = self._due.get(service)
                 if due is None:
+                    if now - self._started[service] > _LONG_LIFE_SECONDS:
+                        self._restarts[service] = 0
                     pause = min(_MOST_BACKOFF_SECONDS, 0.1 * 2.0 ** self._restarts[service])
                     self._due[service] = now + pause
                     self._report(f"{service} ended; starting it again (log: {self.log(service)}).")
@@ -99,4 +104,5 @@ class Services:
             environment=self._environment,
         )
         child.start()
+        self._started[service] = time.monotonic()
         self._children[service] = child
