@@ -133,7 +133,7 @@ class CatalogStore:
             await connection.execute(
                 collection.table.update()
                 .where(collection.table.c.id == identifier)
-                .values(archived_at=func.now())
+                .values(archived_at=func.clock_timestamp())
             )
             await catalog_changed(connection, collection.table.name, [identifier])
             return await _one(connection, collection, identifier)

@@ -23,7 +23,8 @@ COUNT_CHANGE = """
 CREATE FUNCTION catalog.count_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.etag := OLD.etag + 1;
-    NEW.updated_at := now();
+    -- The transaction may have waited for its lock: its start could lie before the last change.
+    NEW.updated_at := clock_timestamp();
     RETURN NEW;
 END $$
 """

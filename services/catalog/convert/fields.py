@@ -96,15 +96,21 @@ def version_from_proto(
 
 
 def time_from_proto(violations: Violations, field: str, value: Timestamp) -> datetime:
-    """The time, to the microsecond; noted where it is outside the years 1 to 9999."""
+    """The time, to the microsecond; noted where it is outside the years 1970 to 9998.
+
+    The driver takes the first and the last time that Python knows for infinities.
+    """
     try:
         # ToDatetime takes nanoseconds of any size as they come.
         if not 0 <= value.nanos < 1_000_000_000:
             raise ValueError
-        return value.ToDatetime(tzinfo=UTC)
+        time = value.ToDatetime(tzinfo=UTC)
+        if not 1970 <= time.year <= 9998:
+            raise ValueError
     except (ValueError, OverflowError):
-        violations.add(field, "is not a time from the year 1 to 9999")
+        violations.add(field, "is not a time from the year 1970 to 9998")
         return datetime.fromtimestamp(0, UTC)
+    return time
 
 
 def bounds_from_proto(

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.struct_pb2 import Struct
+
 from servemark.catalog.v1 import (
     hardware_config_pb2,
     inference_framework_pb2,
@@ -70,6 +72,13 @@ class Kind:
 
     def _method(self, method: str) -> str:
         return f"{method}{self.plural if method in ('BatchGet', 'List') else self.name}"
+
+
+def struct(values: dict[str, Any]) -> Struct:
+    """The free JSON object of these values."""
+    built = Struct()
+    built.update(values)
+    return built
 
 
 def model(n: int = 1, **fields: Any) -> model_pb2.Model:

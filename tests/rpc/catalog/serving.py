@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import asyncpg
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
@@ -13,6 +14,8 @@ from migrations.runner import migrate_async
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from services.catalog.app import App, CatalogSettings, create
 from tests.support import servers
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,29 @@ async def serving(dsn: str, redis_url: str | None = None, **settings: Any) -> As
         await asyncio.gather(*background, return_exceptions=True)
         await app.server.stop(0)
         await app.close()
+
+
+@asynccontextmanager
+async def waits_for(
+    dsn: str, statement: str, call: Awaitable[T]
+) -> AsyncIterator[asyncio.Future[T]]:
+    """Starts `call` while a transaction with `statement` is open, and commits once it waits for it.
+
+    So two changes meet in the order that a race would hide. The block runs after the commit.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute(statement)
+            running = asyncio.ensure_future(call)
+            blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            async with asyncio.timeout(10):
+                while not await connection.fetchval(f"{blocked} AND datname = current_database()"):
+                    assert not running.done(), "the call did not wait"
+                    await asyncio.sleep(0.01)
+        yield running
+    finally:
+        await connection.close()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Of two changes made with one etag, exactly one is stored; the other learns that it came too late."""
+"""Of two changes made with one etag, exactly one is stored; the other learns it came too late."""
 
 import asyncio
 

@@ -28,6 +28,7 @@ from tests.rpc.catalog.kinds import (
     hardware,
     model,
     model_version,
+    struct,
     use_case,
 )
 from tests.rpc.catalog.serving import Served, failure
@@ -45,7 +46,7 @@ ALL_WRONG: list[tuple[Kind, Any, list[str]]] = [
             parameters=10**14 + 1,
             active_parameters=-1,
             base_model="b" * 257,
-            metadata={"n": NAN},
+            metadata=struct({"n": NAN}),
             tags=["ok", "", "t" * 65, "bad\x00"],
         ),
         [
@@ -69,7 +70,7 @@ ALL_WRONG: list[tuple[Kind, Any, list[str]]] = [
             quantization_bits=65,
             format="",
             artifact_uri="file:///etc/passwd",
-            model_config={"n": INF},
+            model_config=struct({"n": INF}),
         ),
         [
             "model_id",
@@ -90,7 +91,7 @@ ALL_WRONG: list[tuple[Kind, Any, list[str]]] = [
             vram_per_gpu_gb=0,
             cloud_provider="c" * 65,
             instance_type="i" * 129,
-            specs={"a\x00": 1},
+            specs=struct({"a\x00": 1}),
         ),
         [
             "name",
@@ -105,7 +106,10 @@ ALL_WRONG: list[tuple[Kind, Any, list[str]]] = [
     (
         FRAMEWORK,
         inference_framework_pb2.InferenceFramework(
-            name="n" * 65, version="", capabilities={"n": NAN}, config_template={"s": "\x00"}
+            name="n" * 65,
+            version="",
+            capabilities=struct({"n": NAN}),
+            config_template=struct({"s": "\x00"}),
         ),
         ["name", "version", "capabilities", "config_template"],
     ),
@@ -156,7 +160,10 @@ ALL_WRONG: list[tuple[Kind, Any, list[str]]] = [
     (
         MODEL_USE_CASE,
         model_use_case_pb2.ModelUseCase(
-            use_case_id="u", suitability_score=1.5, priority=-1, performance_summary={"n": NAN}
+            use_case_id="u",
+            suitability_score=1.5,
+            priority=-1,
+            performance_summary=struct({"n": NAN}),
         ),
         ["model_id", "use_case_id", "suitability_score", "priority", "performance_summary"],
     ),
