@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from servemark.client.channel import connect
+from servemark.client.errors import ServemarkCallError
 from servemark.ingest.v1.result_query_pb2 import ListBenchmarkResultsRequest
 from tests.support.servers import temporary_folder
 from tests.support.stack import free_block, wait_until
@@ -146,10 +147,10 @@ def test_up_starts_again_what_was_killed(folder: Path) -> None:
 
         def answers() -> bool:
             with connect(saved["target"], key=saved["key"]) as client:
-                return bool(
-                    client.ingest.ListBenchmarkResults(
-                        ListBenchmarkResultsRequest(page_size=1)
-                    ).benchmark_results
-                )
+                request = ListBenchmarkResultsRequest(page_size=1)
+                try:
+                    return bool(client.ingest.ListBenchmarkResults(request).benchmark_results)
+                except ServemarkCallError:
+                    return False
 
         wait_until(answers, 30, "ingest answers again")
