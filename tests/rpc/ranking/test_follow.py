@@ -1,0 +1,205 @@
+"""Rankings follow what happens elsewhere: within seconds by events, a little later without."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from servemark.catalog.v1 import use_case_pb2
+from servemark.embedded import EmbeddedValkey
+from servemark.events.v1.event_pb2 import Event
+from servemark.ranking.v1.ranking_pb2 import GetRankingsRequest, RefreshRankingsRequest
+from servemark.ranking.v1.recommend_pb2 import RecommendRequest
+from servemark.runtime.database import Database
+from servemark.runtime.ids import uuid7
+from servemark.type.v1.metric_pb2 import Metric
+from services.ranking.store_events import EventStore
+from tests.rpc.ranking.serving import ranking
+from tests.rpc.ranking.world import H100, World, run, weights_of, world
+from tests.support import servers
+
+TTFT = Metric.METRIC_TTFT_P50_MS
+NEVER = 3000.0
+
+
+async def until(fact: Callable[[], Awaitable[bool]], seconds: float) -> float:
+    """Waits for a fact and returns how long it took. Fails if it does not come in time."""
+    started = time.monotonic()
+    while not await fact():
+        if time.monotonic() - started > seconds:
+            raise AssertionError(f"not within {seconds} s")
+        await asyncio.sleep(0.05)
+    return time.monotonic() - started
+
+
+async def best(made: World) -> tuple[float, float]:
+    """The TTFT and the price of the best by TTFT; zeros where there is none."""
+    answer = await made.ranking.Recommend(RecommendRequest(weights=weights_of({TTFT: 1})))
+    if not answer.recommendations:
+        return 0.0, 0.0
+    first = answer.recommendations[0]
+    return first.breakdown[0].value, first.alternative.price.usd_per_hour
+
+
+async def stored(made: World) -> list[float]:
+    """The TTFT of the places of the stored ranking."""
+    answer = await made.ranking.GetRankings(GetRankingsRequest(use_case="chatbot"))
+    return [place.breakdown[0].value for place in answer.recommendations]
+
+
+def by_events(**settings: Any) -> dict[str, Any]:
+    """Settings under which only events make the ranking look, within a test's time."""
+    return {
+        "follow": True,
+        "ranking_reconcile_seconds": NEVER,
+        "ranking_reconcile_without_events_seconds": NEVER,
+        **settings,
+    }
+
+
+async def test_events_bring_results_prices_and_use_cases_within_seconds(
+    migrated_database: str, valkey: str
+) -> None:
+    async with world(migrated_database, valkey, **by_events()) as made:
+        await made.add_use_case("chatbot", weights={TTFT: 1.0})
+
+        async def first() -> bool:
+            return await best(made) == (30.0, 4.0) and await stored(made) == [30.0]
+
+        async def better() -> bool:
+            return (await best(made))[0] == 12.0 and await stored(made) == [12.0, 30.0]
+
+        async def cheaper() -> bool:
+            return await best(made) == (12.0, 3.0)
+
+        async def no_longer_known() -> bool:
+            answer = await made.ranking.GetRankings(GetRankingsRequest(use_case="chatbot"))
+            return [w.metric for w in answer.generation.weights] == [TTFT] and bool(
+                answer.generation.limits
+            )
+
+        await made.store(run(ttft_p50_ms=30.0))
+        await until(first, 5.0)
+        await made.store(run(concurrency=1, ttft_p50_ms=12.0))
+        await until(better, 5.0)
+        await made.set_price(H100, 3.0, at=time.time() - 5)
+        await until(cheaper, 5.0)
+
+        changed = await made.catalog.GetUseCase(
+            use_case_pb2.GetUseCaseRequest(id=made.ids["chatbot"])
+        )
+        changed.use_case.characteristics.default_limits.add(metric=TTFT, limit=20.0)
+        await made.catalog.UpdateUseCase(
+            use_case_pb2.UpdateUseCaseRequest(use_case=changed.use_case)
+        )
+        await until(no_longer_known, 5.0)
+        assert await stored(made) == [12.0]
+
+
+async def test_without_redis_the_ranking_looks_for_itself(migrated_database: str) -> None:
+    settings = {**by_events(), "ranking_reconcile_without_events_seconds": 0.5}
+    async with world(migrated_database, **settings) as made:
+        await made.add_use_case("chatbot", weights={TTFT: 1.0})
+        for value in (30.0, 12.0):
+            await made.store(run(ttft_p50_ms=value, concurrency=int(value)))
+
+            async def seen(value: float = value) -> bool:
+                return (await best(made))[0] == value and value in await stored(made)
+
+            await until(seen, 5.0)
+
+
+async def test_a_redis_that_dies_only_delays(
+    migrated_database: str,
+) -> None:
+    with servers.temporary_folder() as folder:
+        valkey = EmbeddedValkey(folder / "valkey")
+        valkey.start()
+        try:
+            settings = {**by_events(), "ranking_reconcile_without_events_seconds": 1.0}
+            async with world(migrated_database, valkey.url(), **settings) as made:
+
+                async def seen(value: float, seconds: float) -> float:
+                    await made.store(run(ttft_p50_ms=value, concurrency=int(value)))
+
+                    async def there() -> bool:
+                        return (await best(made))[0] == value
+
+                    return await until(there, seconds)
+
+                await seen(30.0, 5.0)
+                await asyncio.to_thread(valkey.stop)
+                await seen(20.0, 10.0)
+        finally:
+            valkey.stop()
+
+
+async def test_events_that_were_seen_and_events_of_no_use_cost_nothing(
+    migrated_database: str,
+) -> None:
+    database = Database(migrated_database, "ranking")
+    try:
+        store = EventStore(database)
+        ids = [uuid7() for _ in range(3)]
+        assert await store.remember([*ids, ids[0]], []) == 3
+        assert await store.remember(ids, []) == 0
+        odd = Event(id="not an id").SerializeToString()
+        assert await store.remember([], [(odd, "its id is not a UUID")]) == 0
+        await store.forget_old()
+        assert await store.remember([*ids, uuid7()], []) == 1
+    finally:
+        await database.close()
+    kept = servers.fetch_value(migrated_database, "SELECT reason FROM ranking.dead_letters LIMIT 1")
+    assert kept == "its id is not a UUID"
+
+
+async def test_a_ranking_that_did_not_change_keeps_its_generation(
+    migrated_database: str, valkey: str
+) -> None:
+    async with world(migrated_database, valkey, **by_events()) as made:
+        await made.add_use_case("chatbot", weights={TTFT: 1.0}, input_tokens=(1, 1000))
+        await made.add_use_case("long", weights={TTFT: 1.0}, input_tokens=(1001, 0))
+        await made.store(run(ttft_p50_ms=30.0))
+
+        async def generation(use_case: str) -> Any:
+            answer = await made.ranking.GetRankings(GetRankingsRequest(use_case=use_case))
+            return answer.generation
+
+        async def there() -> bool:
+            return (
+                (await best(made))[0] == 30.0
+                and bool(await stored(made))
+                and int((await generation("long")).ranked_count) == 0
+            )
+
+        await until(there, 5.0)
+        before = await generation("chatbot")
+        await made.store(run(ttft_p50_ms=99.0, input_tokens=4096))
+
+        async def long_has_one() -> bool:
+            return int((await generation("long")).ranked_count) == 1
+
+        await until(long_has_one, 5.0)
+        assert await generation("chatbot") == before
+
+
+async def test_another_process_takes_over_what_one_has_stored(migrated_database: str) -> None:
+    async with (
+        world(migrated_database) as made,
+        ranking(
+            migrated_database,
+            **made.addresses,
+            background=True,
+            ranking_reconcile_seconds=NEVER,
+            ranking_reconcile_without_events_seconds=NEVER,
+        ) as other,
+    ):
+        request = RecommendRequest(weights=weights_of({TTFT: 1}))
+        await asyncio.sleep(1.0)  # its own first reading is over
+        await made.store(run(ttft_p50_ms=30.0))
+        await made.ranking.RefreshRankings(RefreshRankingsRequest())
+
+        async def there() -> bool:
+            return bool((await other.Recommend(request)).recommendations)
+
+        await until(there, 5.0)
