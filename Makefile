@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-compile
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 # The contract of which commit the working tree may not break.
 BREAKING_AGAINST ?= .git\#ref=$(shell git rev-parse --verify --quiet origin/main || echo HEAD)
 
