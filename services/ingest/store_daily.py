@@ -87,7 +87,7 @@ class DailyStore:
                 .where(dirty_days.c.id.in_(claimed))
                 .returning(dirty_days.c.stats_date, dirty_days.c.model_id)
             )
-            wanted = sorted(set(marks.tuples()))
+            wanted = sorted({(mark.stats_date, mark.model_id) for mark in marks})
             await _take_turns(connection, wanted)
             await _calculate(connection, wanted)
         return len(wanted)

@@ -29,9 +29,9 @@ MAX_RESULT_ID: Final = 64
 SHA256_BYTES: Final = 32
 
 _figures_of = attrgetter(*METRIC_COLUMNS)
-_LIMITS: Final = tuple(HIGHEST.items())
+_HIGHEST: Final = tuple(HIGHEST.values())
 _LATENCIES: Final = len(LATENCY_COLUMNS)
-_NO_FIGURES: Final = (None,) * len(METRIC_COLUMNS)
+_NO_LATENCIES: Final = [None] * _LATENCIES
 
 _MEASURED = PercentileSource.PERCENTILE_SOURCE_MEASURED
 _SOURCE_FIELDS: Final = {
@@ -169,28 +169,38 @@ def _in_window(milliseconds: int, window: TimeWindow) -> None:
 
 def _figures(metrics: ResultMetrics) -> Sequence[float | None]:
     """The figures in the order of METRIC_COLUMNS, None where absent."""
-    figures: Sequence[float | None] = _figures_of(metrics)
-    if 0.0 in figures:
+    raw: Sequence[float] = _figures_of(metrics)
+    # Absent figures read as 0, which is in every range. NaN compares as false, so it is refused.
+    for value, highest in zip(raw, _HIGHEST, strict=True):
+        if not 0.0 <= value <= highest:
+            raise _out_of_range(raw)
+    figures: Sequence[float | None] = raw
+    if 0.0 in raw:
         # Only a zero may stand for an absent figure; asking the message is the slow part.
         present = metrics.HasField
         figures = [
             value if value or present(name) else None  # type: ignore[arg-type]
-            for value, name in zip(figures, METRIC_COLUMNS, strict=True)
+            for value, name in zip(raw, METRIC_COLUMNS, strict=True)
         ]
-        if all(value is None for value in figures):
+        if figures.count(None) == len(METRIC_COLUMNS):
             raise RowRefusedError(
                 ErrorReason.ERROR_REASON_NO_METRICS, "The row carries no figure at all."
             )
-    for value, (name, highest) in zip(figures, _LIMITS, strict=True):
-        # Written so that NaN, which compares as false, is refused.
-        if value is not None and not 0.0 <= value <= highest:
-            raise RowRefusedError(
-                ErrorReason.ERROR_REASON_METRIC_OUT_OF_RANGE,
-                f"{name} is {value:g}; it must be from 0 to {highest:g}. Leave out what was not "
-                "measured.",
-            )
     _monotone(figures)
     return figures
+
+
+def _out_of_range(raw: Sequence[float]) -> RowRefusedError:
+    name, value = next(
+        (name, value)
+        for value, name in zip(raw, METRIC_COLUMNS, strict=True)
+        if not 0.0 <= value <= HIGHEST[name]
+    )
+    return RowRefusedError(
+        ErrorReason.ERROR_REASON_METRIC_OUT_OF_RANGE,
+        f"{name} is {value:g}; it must be from 0 to {HIGHEST[name]:g}. Leave out what was not "
+        "measured.",
+    )
 
 
 def _monotone(figures: Sequence[float | None]) -> None:
@@ -211,26 +221,25 @@ def _monotone(figures: Sequence[float | None]) -> None:
 
 
 def _counts(row: ResultRow) -> bytes:
-    """The three whole numbers of a row; most rows carry none or two of them."""
-    requests = row.request_count if row.HasField("request_count") else None
-    failed = row.failed_request_count if row.HasField("failed_request_count") else None
-    batch = row.batch_size if row.HasField("batch_size") else None
-    for name, value, lowest in (
-        ("request_count", requests, 0),
-        ("failed_request_count", failed, 0),
-        ("batch_size", batch, 1),
-    ):
-        if value is not None and value < lowest:
-            raise RowRefusedError(
-                ErrorReason.ERROR_REASON_METRIC_OUT_OF_RANGE,
-                f"{name} is {value}; it must be {lowest} or more.",
-            )
-    return copy.int8_field(requests) + copy.int8_field(failed) + copy.int4_field(batch)
+    """The three whole numbers of a row; as with the figures, only a zero may be absent."""
+    requests, failed, batch = row.request_count, row.failed_request_count, row.batch_size
+    present = row.HasField
+    if requests < 0 or failed < 0 or batch < 0 or (batch == 0 and present("batch_size")):
+        raise RowRefusedError(
+            ErrorReason.ERROR_REASON_METRIC_OUT_OF_RANGE,
+            f"request_count ({requests}) and failed_request_count ({failed}) must be 0 or more, "
+            f"batch_size ({batch}) 1 or more. Leave out what is not known.",
+        )
+    return (
+        copy.int8_field(requests if requests or present("request_count") else None)
+        + copy.int8_field(failed if failed or present("failed_request_count") else None)
+        + copy.int4_field(batch or None)
+    )
 
 
 def _percentile_source(number: int, figures: Sequence[float | None]) -> bytes:
     if number == 0:
-        given = any(value is not None for value in figures[:_LATENCIES])
+        given = figures[:_LATENCIES] != _NO_LATENCIES
         number = _MEASURED if given else PercentileSource.PERCENTILE_SOURCE_ABSENT
     field = _SOURCE_FIELDS.get(number)
     if field is None:
