@@ -1,5 +1,6 @@
 """`servemark up`: everything on this machine, and a first recommendation."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,15 @@ def up(
         raise CliError(str(error)) from None
 
 
+def _command(name: str) -> str:
+    """How the reader types a command: as installed beside this one, if it is."""
+    beside = Path(sys.executable).with_name(name)
+    if not beside.exists():
+        return name
+    here = Path.cwd()
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+
+
 def _present(stack: Stack, first: RecommendResponse | None) -> None:
     console = out()
     if first is not None:
@@ -53,8 +63,8 @@ def _present(stack: Stack, first: RecommendResponse | None) -> None:
         f"API key   {stack.key}",
         "",
         "Try:",
-        f"  .venv/bin/servemark recommend --use-case {FIRST_USE_CASE} --ttft-p99 500 --budget 60",
-        f"  grpcurl -plaintext -H 'authorization: Bearer {stack.key}' \\",
+        f"  {_command('servemark')} recommend --use-case {FIRST_USE_CASE} --ttft-p99 500 --budget 60",
+        f"  {_command('grpcurl')} -plaintext -H 'authorization: Bearer {stack.key}' \\",
         f'    -d \'{{"use_case": "{FIRST_USE_CASE}", "max_results": 3}}\' \\',
         f"    {stack.target} servemark.ranking.v1.RankingService/Recommend",
     ]
