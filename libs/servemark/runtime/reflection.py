@@ -4,13 +4,10 @@ grpcio-reflection serves v1alpha only and cannot describe a method (grpc/grpc#34
 of the two versions are the same on the wire.
 """
 
-import re
 from collections.abc import AsyncIterator, Sequence
-from importlib import import_module
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
@@ -43,20 +40,8 @@ class _MethodAwareServicer(ReflectionServicer):  # type: ignore[misc]
         return super()._file_containing_symbol(request, service)
 
 
-def _load(service_name: str) -> None:
-    """Puts a service of the contract into the pool: its servicer's module does not, by itself."""
-    try:
-        descriptor_pool.Default().FindServiceByName(service_name)
-    except KeyError:
-        package, _, name = service_name.rpartition(".")
-        module = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-        import_module(f"{package}.{module}_pb2")
-
-
 def add_reflection(server: grpc.aio.Server, service_names: Sequence[str]) -> None:
     """Lets clients list and describe `service_names` and everything they use."""
-    for name in service_names:
-        _load(name)
     # Listed are only services whose descriptors are at hand, or `grpcurl describe` would stumble.
     servicer = _MethodAwareServicer((*service_names, reflection.SERVICE_NAME))
 

@@ -39,7 +39,7 @@ class Violations:
         self._found.append(FieldViolation(f"{self._prefix}{field}", description))
 
     def include(self, other: "Violations") -> None:
-        """Takes over the wrong fields that `other` found, for a request checked in several parts."""
+        """Takes over what `other` found, for a request that is checked in several parts."""
         self._found.extend(other.found)
 
     def raise_if_any(self) -> None:
