@@ -63,7 +63,8 @@ def _present(stack: Stack, first: RecommendResponse | None) -> None:
         f"API key   {stack.key}",
         "",
         "Try:",
-        f"  {_command('servemark')} recommend --use-case {FIRST_USE_CASE} --ttft-p99 500 --budget 60",
+        f"  {_command('servemark')} recommend --use-case {FIRST_USE_CASE} "
+        "--ttft-p99 500 --budget 60",
         f"  {_command('grpcurl')} -plaintext -H 'authorization: Bearer {stack.key}' \\",
         f'    -d \'{{"use_case": "{FIRST_USE_CASE}", "max_results": 3}}\' \\',
         f"    {stack.target} servemark.ranking.v1.RankingService/Recommend",
