@@ -124,6 +124,9 @@ def _print_rankings(response: GetRankingsResponse) -> None:
     shown = len(response.recommendations)
     if shown:
         print_ranked(console, response.recommendations, generation.weights, generation.limits)
+    else:
+        why = f"`servemark recommend --use-case {generation.use_case}` says why"
+        console.print(Text(f"No configuration keeps its limits and has every figure; {why}."))
     if generation.ranked_count > shown:
         console.print(f"{shown} of {generation.ranked_count}; --top shows more.")
     print_criteria(console, generation.weights, generation.limits)

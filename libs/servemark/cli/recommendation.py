@@ -151,7 +151,7 @@ def print_exclusions(
     if candidates == ranked and not counts:
         return
     left_out = "" if candidates is None else f"{candidates - ranked} of {candidates} candidates"
-    _print_labelled(console, "Left out", left_out or "candidates, by reason")
+    _print_labelled(console, "Left out", left_out or "by reason, some for several")
     for count in sorted(counts, key=lambda item: -item.count):
         sentence = _EXCLUSIONS.get(count.reason, "for another reason")
         known = count.metric != METRIC_UNSPECIFIED

@@ -6,7 +6,7 @@ import pytest
 from servemark.catalog.v1.use_case_pb2 import ListUseCasesResponse
 from servemark.gateway.v1.api_key_pb2 import ListApiKeysResponse
 from tests.support.answering_server import AnsweringServer, answering_server
-from tests.unit.cli.conftest import Run
+from tests.support.command import Run
 
 
 def key_sent(server: AnsweringServer) -> object:

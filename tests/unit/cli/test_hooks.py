@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from servemark.cli.output import CliError
-from tests.unit.cli.conftest import Run
+from tests.support.command import Run
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from servemark.client.records import DRY_RUN_KEYS
+from tests.support.command import Run
 from tests.support.ingest_protocol import IngestProtocol, serve
-from tests.unit.cli.conftest import Run
 from tests.unit.importers.test_reading import LINE, write_lines
 from tests.unit.importers.test_vllm import CONTEXT, PLAIN
 

@@ -21,8 +21,8 @@ from servemark.ranking.v1.pareto_pb2 import (
 from servemark.type.v1 import metric_pb2 as metrics
 from servemark.type.v1.provenance_pb2 import PROVENANCE_MEASURED
 from tests.support.answering_server import answering_server
+from tests.support.command import Run
 from tests.unit.cli.answers import alternative
-from tests.unit.cli.conftest import Run
 
 
 def test_the_pareto_front_is_shown_with_its_metrics(run: Run) -> None:

@@ -21,8 +21,8 @@ from servemark.ranking.v1.ranking_pb2 import (
 from servemark.ranking.v1.recommend_pb2 import NORMALIZATION_MIN_MAX
 from servemark.type.v1.metric_pb2 import OBJECTIVE_MAXIMIZE, OBJECTIVE_MINIMIZE
 from tests.support.answering_server import answering_server
+from tests.support.command import Run
 from tests.unit.cli.answers import recommended
-from tests.unit.cli.conftest import Run
 
 CSV = """\
 id, latency, throughput

@@ -4,8 +4,8 @@ from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendRespon
 from servemark.type.v1 import metric_pb2 as metrics
 from servemark.type.v1.provenance_pb2 import PROVENANCE_SIMULATED
 from tests.support.answering_server import answering_server
+from tests.support.command import Run
 from tests.unit.cli.answers import recommended
-from tests.unit.cli.conftest import Run
 
 EVERYTHING = """
     --use-case chatbot --ttft-p90 300 --tpot-p99 50 --limit throughput=100 --budget 20

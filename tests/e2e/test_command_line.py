@@ -1,0 +1,165 @@
+"""The command line against the four real services, from a result file to a recommendation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servemark.catalog.v1.hardware_config_pb2 import (
+    CreateHardwareConfigRequest,
+    HardwareConfig,
+)
+from servemark.client.load import load_records
+from servemark.ranking.v1.ranking_pb2 import RefreshRankingsRequest
+from tests.support.command import Run, run
+from tests.support.runs import GPUS, make_catalog, record
+from tests.support.stack import RunningStack
+
+__all__ = ["run"]
+
+VLLM_RESULT = {
+    "date": "20260302-101500",
+    "model_id": "test/llama-8b",
+    "num_prompts": 100,
+    "completed": 100,
+    "request_rate": "inf",
+    "max_concurrency": 8,
+    "duration": 20.0,
+    "request_throughput": 5.0,
+    "output_throughput": 1280.0,
+    "median_ttft_ms": 60.0,
+    "p99_ttft_ms": 150.0,
+    "median_tpot_ms": 6.0,
+    "p99_tpot_ms": 9.0,
+}
+CONTEXT = {
+    "quantization": "bf16",
+    "hardware": "test/h100-1",
+    "gpu_count": 1,
+    "framework": "vllm",
+    "framework_version": "0.11.0",
+    "workload_type": "random",
+    "input_tokens": 512,
+    "output_tokens": 256,
+}
+
+
+@pytest.fixture(scope="module")
+def filled(stack: RunningStack) -> RunningStack:
+    """The stack with a catalog, one result on each GPU, and rankings."""
+    with stack.client() as client:
+        make_catalog(client)
+        load_records(
+            client,
+            [record(number, hardware=gpu.name) for number, gpu in enumerate(GPUS)],
+        )
+        client.ranking.RefreshRankings(RefreshRankingsRequest(), timeout=30)
+    return stack
+
+
+@pytest.fixture
+def command(filled: RunningStack, run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command with the stack's address and key in the environment."""
+    monkeypatch.setenv("SERVEMARK_TARGET", filled.target)
+    monkeypatch.setenv("SERVEMARK_API_KEY", filled.key)
+    return run
+
+
+def write_json(path: Path, value: Any) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_a_result_file_is_imported_once_and_found_again(command: Run, tmp_path: Path) -> None:
+    result = write_json(tmp_path / "result.json", VLLM_RESULT)
+    context = write_json(tmp_path / "context.json", CONTEXT)
+    first = command("import", result, "--context", context, "--json")
+    assert (first.code, json.loads(first.out)["stored"]) == (0, 1)
+    again = command("import", result, "--context", context, "--json")
+    assert json.loads(again.out) == {"stored": 0, "duplicates": 1, "rejected": 0, "replayed": 1}
+
+    shown = command("results", "--model", "llama", "--gpu", "h100", "--since", "2026-03-02")
+    assert shown.code == 0
+    assert "test/llama-8b bf16" in shown.out
+    assert "1 x H100-80GB, vllm 0.11.0" in shown.out
+    assert "1,280" in shown.out
+    listed = command("results", "--since", "2026-03-02", "--json")
+    (stored,) = json.loads(listed.out)["benchmark_results"]
+    assert stored["metrics"]["ttft_p99_ms"] == 150.0
+    assert json.loads(stored["detailed_metrics_json"])["reported"]["request_rate"] == "inf"
+
+
+def test_what_the_catalog_lacks_is_refused_by_name_and_accepted_once_it_is_there(
+    command: Run, filled: RunningStack, tmp_path: Path
+) -> None:
+    result = write_json(tmp_path / "result.json", {**VLLM_RESULT, "date": "20260228-000000"})
+    context = write_json(tmp_path / "context.json", {**CONTEXT, "hardware": "test/b200-1"})
+    refused = command("import", result, "--context", context)
+    assert refused.code == 3
+    assert "CONFIG_UNRESOLVED" in refused.err
+    assert "test/b200-1" in refused.err
+    hardware = HardwareConfig(
+        name="test/b200-1",
+        gpu_type="B200-180GB",
+        gpu_count=1,
+        vram_per_gpu_gb=180,
+        cloud_provider="test",
+        instance_type="b200-1",
+    )
+    with filled.client() as client:
+        client.catalog.CreateHardwareConfig(CreateHardwareConfigRequest(hardware_config=hardware))
+    accepted = command("import", result, "--context", context)
+    assert (accepted.code, accepted.out) == (0, "Stored 1 result.\n")
+
+
+def test_a_recommendation_comes_with_its_reasons(command: Run) -> None:
+    done = command("recommend", "--use-case", "chatbot")
+    assert done.code == 0
+    assert "Recommended for chatbot" in done.out
+    assert "Why the first" in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
+    machine = json.loads(command("recommend", "--use-case", "chatbot", "--json").out)
+    assert machine["recommendations"][0]["alternative"]["gpu_type"] == "L4-24GB"
+
+
+def test_a_budget_leaves_out_what_costs_more(command: Run) -> None:
+    answer = json.loads(command("recommend", "--use-case", "chatbot", "--budget", 1, "--json").out)
+    assert [item["alternative"]["hardware"] for item in answer["recommendations"]] == ["test/l4-1"]
+
+
+def test_an_unknown_use_case_is_an_error_that_names_the_known_ones(command: Run) -> None:
+    done = command("recommend", "--use-case", "poetry")
+    assert done.code == 1
+    assert "chatbot" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_the_stored_ranking_and_the_front_are_shown(command: Run) -> None:
+    ranking = command("rank", "--use-case", "chatbot")
+    assert ranking.code == 0
+    assert "test/l4-1" in ranking.out
+    front = command("pareto", "--x", "cost", "--y", "throughput")
+    assert front.code == 0
+    assert "on the front" in front.out
+
+
+def test_a_matrix_of_ones_own_is_ranked(command: Run, tmp_path: Path) -> None:
+    path = tmp_path / "matrix.csv"
+    path.write_text("id,ttft_p90,throughput\ngood,100,900\nbad,200,800\nhole,100,\n")
+    answer = json.loads(command("rank", path, "--json").out)
+    assert [(row["id"], row["score"]) for row in answer["ranks"]] == [("good", 1.0), ("bad", 0.0)]
+    assert [row["id"] for row in answer["excluded"]] == ["hole"]
+
+
+def test_a_key_is_made_used_and_revoked(command: Run) -> None:
+    made = command("key", "create", "reader", "--scope", "read", "--expires", "1d")
+    secret = made.out.strip()
+    assert command("--key", secret, "results").code == 0
+    refused = command("key", "list", "--key", secret)
+    assert (refused.code, "SCOPE_MISSING" in refused.err) == (1, True)
+    keys = json.loads(command("key", "list", "--json").out)["api_keys"]
+    (key_id,) = [key["id"] for key in keys if key["name"] == "reader"]
+    assert command("key", "revoke", key_id).code == 0
+    shown = command("key", "list", "--all")
+    assert "revoked" in shown.out
