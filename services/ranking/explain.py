@@ -8,7 +8,7 @@ from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.limits import UNCERTAIN
 from services.ranking.matrix import Floats, Ints
-from services.ranking.metrics import PLACE, figure, info_of, rounded
+from services.ranking.metrics import PLACE, amount, figure, info_of, rounded
 from services.ranking.recommend import Answer, Ranking
 from services.ranking.screening import limit_text
 
@@ -58,7 +58,7 @@ class Explainer:
             shared = f", as {others} other{'s' * (others > 1)}" if others else ""
             found.append(
                 f"{'Highest' if info.maximize else 'Lowest'} {info.label} of {count} alternatives"
-                f"{shared}: {figure(metric, value)}."
+                f"{shared}: {amount(metric, value)}."
             )
         return found
 
@@ -73,9 +73,8 @@ class Explainer:
         ratio = rounded(price / self.cheapest, 2 if price / self.cheapest >= 1.1 else 3)
         if ratio == "1":
             return []
-        unit = info_of(_TOKEN_PRICE).unit
-        own = figure(_TOKEN_PRICE, price, beside=self.cheapest).removesuffix(unit)
-        cheapest = figure(_TOKEN_PRICE, self.cheapest, beside=price).removesuffix(unit)
+        own = amount(_TOKEN_PRICE, price, beside=self.cheapest)
+        cheapest = amount(_TOKEN_PRICE, self.cheapest, beside=price)
         return [f"{ratio}x the price per million tokens of the cheapest: {own} against {cheapest}."]
 
     def _front(self, place: int) -> list[str]:
@@ -97,8 +96,8 @@ class Explainer:
         if not parts[column] > 0 or value == best:
             return []
         return [
-            f"Loses most by {info_of(metric).label}: {figure(metric, value, beside=best)}, "
-            f"where the best has {figure(metric, best, beside=value)}."
+            f"Loses most by {info_of(metric).label}: {amount(metric, value, beside=best)}, "
+            f"where the best has {amount(metric, best, beside=value)}."
         ]
 
     def _limits(self, place: int) -> list[str]:

@@ -83,18 +83,26 @@ def figure(metric: int, value: float, *, beside: float | None = None, digits: in
 
     It has three significant digits, or as many as tell it from the figure it stands `beside`.
     """
-    info = info_of(metric)
+    return f"{amount(metric, value, beside=beside, digits=digits)}{_unit_of_price(metric)}"
+
+
+def amount(metric: int, value: float, *, beside: float | None = None, digits: int = 3) -> str:
+    """A figure that follows its metric's label, which says already what a price is for: `$2.69`."""
     if beside is not None and beside != value:
         while digits < 17 and rounded(value, digits) == rounded(beside, digits):
             digits += 1
-    money = "$" if metric in PRICES else ""
-    return f"{money}{rounded(value, digits)}{info.unit}"
+    text = rounded(value, digits)
+    return f"${text}" if metric in PRICES else f"{text}{info_of(metric).unit}"
 
 
 def bound(metric: int, limit: float) -> str:
     """A limit as people write it: `TTFT p90 ≤ 300 ms`."""
     info = info_of(metric)
-    return f"{info.label} {'≥' if info.maximize else '≤'} {figure(metric, limit, digits=6)}"
+    return f"{info.label} {'≥' if info.maximize else '≤'} {amount(metric, limit, digits=6)}"
+
+
+def _unit_of_price(metric: int) -> str:
+    return info_of(metric).unit if metric in PRICES else ""
 
 
 def rounded(value: float, digits: int = 3) -> str:

@@ -64,7 +64,7 @@ def nothing_left(screened: Screened) -> Message:
     elif not count:
         text = "No configuration passed the filter."
     else:
-        text = f"None of the {count} candidates is left: see the exclusion counts."
+        text = f"None of the {count} candidates is left. {screened.main_reason()}"
     return Message(Notice.KIND_NOTHING_FEASIBLE, text)
 
 

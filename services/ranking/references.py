@@ -1,9 +1,11 @@
 """The fixed bounds of each use case's metrics, which FIXED_BOUNDS scales by.
 
-They come from the candidates a use case has, rounded outward to the next 1, 2 or 5 of a power of
-ten, so that they neither hang on one run nor have to move for the next. Once enough candidates
-stood behind them they stay, so that scores of different times can be compared (the principle of
-SPOTIS: J. Dezert et al., FUSION 2020); what lies outside later is clipped, and answers say so.
+They come from the candidates of a use case that do not miss its default limits: a run of ten
+minutes would squeeze all that matters into a hair's breadth. They are rounded outward to the next
+1, 2 or 5 of a power of ten, so that they neither hang on one run nor have to move for the next.
+Values outside widen them until enough candidates stand behind them. Then they stay, so that scores
+of different times can be compared (the principle of SPOTIS: J. Dezert et al., FUSION 2020); what
+lies outside is clipped, and answers say so.
 """
 
 import math
@@ -11,28 +13,31 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from services.ranking.candidates import Filter, PriceBasis, select
+from services.ranking.candidates import Candidates, Filter, PriceBasis, select
 from services.ranking.content import UseCase
-from services.ranking.matrix import NO_USE_CASE, Floats, Matrix, Reference, References
-from services.ranking.metrics import METRICS, MetricInfo, rounded
+from services.ranking.limits import MISSED, Limit, judge
+from services.ranking.matrix import NO_USE_CASE, Bools, Floats, Matrix, Reference, References
+from services.ranking.metrics import METRICS, PLACE, MetricInfo, rounded
 
 
 def establish(matrix: Matrix, minimum: int) -> dict[tuple[str, int], Reference]:
     """All references for `matrix`: those it has, and those its candidates now give.
 
-    A reference with fewer than `minimum` candidates behind it is taken anew.
+    A reference with fewer than `minimum` candidates behind it is widened by values outside.
     """
     found = dict(matrix.references)
     for key, use_case in _use_cases(matrix):
         open_metrics = [info for info in METRICS if not _fixed(found, key, info, minimum)]
         if not open_metrics:
             continue
-        values = select(matrix, Filter(), PriceBasis(), use_case).value
+        candidates = select(matrix, Filter(), PriceBasis(), use_case)
+        values = candidates.value[_within_limits(candidates, use_case)]
         for info in open_metrics:
-            column = values[:, METRICS.index(info)]
+            column = values[:, PLACE[info.metric]]
             known = column[np.isfinite(column)]
             if known.size:
-                found[key, info.metric] = _reference(known, matrix.version)
+                before = found.get((key, info.metric))
+                found[key, info.metric] = _reference(known, before, matrix.version)
     return found
 
 
@@ -59,8 +64,18 @@ def _fixed(found: References, key: str, info: MetricInfo, minimum: int) -> bool:
     return known is not None and known.candidate_count >= minimum
 
 
-def _reference(known: Floats, version: int) -> Reference:
+def _within_limits(candidates: Candidates, use_case: UseCase | None) -> Bools:
+    """The candidates[k] that miss none of the default limits; all, if that leaves nobody."""
+    keep = np.ones(len(candidates), dtype=np.bool_)
+    for metric, limit in () if use_case is None else use_case.limits:
+        keep &= judge(candidates, Limit(metric, limit)).verdict != MISSED
+    return keep if keep.any() else ~keep
+
+
+def _reference(known: Floats, before: Reference | None, version: int) -> Reference:
     low, high = around(known)
+    if before is not None:
+        low, high = min(low, before.low), max(high, before.high)
     least, most = rounded(float(known.min())), rounded(float(known.max()))
     count = int(known.size)
     return Reference(

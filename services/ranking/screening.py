@@ -1,6 +1,6 @@
 """Who is left out before the ranking, and every reason why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from servemark.type.v1.metric_pb2 import Metric
 from services.ranking.candidates import Candidates
 from services.ranking.limits import MISSED, UNCERTAIN, UNKNOWN, Limit, Verdicts, judge
 from services.ranking.matrix import Bools, Ints
-from services.ranking.metrics import METRICS, PLACE, bound, figure, info_of
+from services.ranking.metrics import METRICS, PLACE, amount, bound, figure, info_of
 
 _OF_VERDICT = (
     (MISSED, ExclusionReason.EXCLUSION_REASON_LIMIT_MISSED),
@@ -67,6 +67,34 @@ class Screened:
         assert exclusion.verdicts is not None  # noqa: S101  (all other reasons are of limits)
         return limit_text(self.candidates, exclusion.verdicts, index)
 
+    def main_reason(self) -> str:
+        """What leaves most candidates out, and how many. Raises ValueError if nothing does."""
+        most = max(self.exclusions, key=lambda exclusion: int(exclusion.who.sum()))
+        return f"The main reason, for {int(most.who.sum())}: {_SAYS[most.reason](most)}."
+
+
+def _limited(exclusion: Exclusion) -> str:
+    assert exclusion.verdicts is not None  # noqa: S101  (only limits have these reasons)
+    return bound(exclusion.metric, exclusion.verdicts.limit.bound)
+
+
+_SAYS: dict[int, Callable[[Exclusion], str]] = {
+    ExclusionReason.EXCLUSION_REASON_CRITERION_MISSING: lambda exclusion: (
+        f"there is no figure for {info_of(exclusion.metric).label}"
+    ),
+    ExclusionReason.EXCLUSION_REASON_LIMIT_MISSED: lambda exclusion: (
+        f"{_limited(exclusion)} is missed"
+    ),
+    ExclusionReason.EXCLUSION_REASON_LIMIT_UNCERTAIN: lambda exclusion: (
+        f"{_limited(exclusion)} is kept by some runs only"
+    ),
+    ExclusionReason.EXCLUSION_REASON_LIMIT_UNKNOWN: lambda exclusion: (
+        f"{_limited(exclusion)} cannot be judged"
+    ),
+    ExclusionReason.EXCLUSION_REASON_OVER_BUDGET: lambda _: "the budget is exceeded",
+    ExclusionReason.EXCLUSION_REASON_PRICE_UNKNOWN: lambda _: "no price is known",
+}
+
 
 def screen(
     candidates: Candidates,
@@ -119,8 +147,8 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
     if verdict == UNKNOWN:
         return f"{bound(limit.metric, limit.bound)} cannot be judged: it was not measured"
     low, high = float(candidates.low[index, place]), float(candidates.high[index, place])
-    least = figure(limit.metric, low, beside=limit.bound)
-    most = figure(limit.metric, high, beside=limit.bound)
+    least = amount(limit.metric, low, beside=limit.bound)
+    most = amount(limit.metric, high, beside=limit.bound)
     runs = int(candidates.runs[index, place])
     by = "" if place == PLACE[limit.metric] else f" (by its {METRICS[place].label})"
     wanted = bound(limit.metric, limit.bound)

@@ -77,14 +77,13 @@ def test_a_lead_by_the_price_of_tokens_is_said_once() -> None:
     )
     found = reasons(matrix, Request(weights=((USD_TOKENS, 1.0),)))
     assert found[1] == [
-        "Lowest price per million tokens of 2 alternatives: $1 per million tokens.",
+        "Lowest price per million tokens of 2 alternatives: $1.",
         "Nothing is at least as good in every criterion and better in one (Pareto front).",
     ]
     # A ratio that rounds to 1 says nothing; the figures beside each other keep their difference.
     assert found[2] == [
         "On Pareto front 2: another is at least as good in every criterion.",
-        "Loses most by price per million tokens: $1.001 per million tokens, "
-        "where the best has $1 per million tokens.",
+        "Loses most by price per million tokens: $1.001, where the best has $1.",
     ]
 
 

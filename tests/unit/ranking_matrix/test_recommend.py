@@ -176,6 +176,9 @@ def test_limits_the_budget_and_unknown_prices_leave_out_and_all_reasons_are_told
         "TTFT p90 ≤ 300 ms cannot be judged: it was not measured."
     ]
     assert kinds(answer) == [Notice.KIND_NOTHING_FEASIBLE]
+    assert answer.notices[0].text == (
+        "None of the 4 candidates is left. The main reason, for 1: TTFT p90 ≤ 300 ms is missed."
+    )
 
 
 def test_uncertain_ones_take_part_when_accepted_but_unknown_ones_never() -> None:

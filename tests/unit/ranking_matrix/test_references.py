@@ -59,11 +59,21 @@ def test_bounds_stay_once_enough_candidates_stand_behind_them() -> None:
     assert establish(grown, 2)[CHAT.id, TTFT] == first[CHAT.id, TTFT]
 
 
-def test_bounds_of_few_candidates_are_taken_anew() -> None:
-    first = establish(matrix([31.0, 870.0]), 3)
-    grown = replace(matrix([5.0, 31.0, 2000.0], version=8), references=first)
-    second = establish(grown, 3)[CHAT.id, TTFT]
-    assert (second.low, second.high, second.matrix_version) == (5.0, 2000.0, 8)
+def test_bounds_of_few_candidates_are_widened_but_never_narrowed() -> None:
+    first = establish(matrix([31.0, 870.0]), 4)
+    grown = replace(matrix([5.0, 31.0, 400.0], version=8), references=first)
+    second = establish(grown, 4)[CHAT.id, TTFT]
+    assert (second.low, second.high, second.matrix_version) == (5.0, 1000.0, 8)
+
+
+def test_those_that_miss_the_default_limits_do_not_stretch_the_bounds() -> None:
+    limited = replace(CHAT, limits=((TTFT, 500.0),))
+    rows = [config(n, ttft_p50_ms=ttft) for n, ttft in enumerate((31.0, 450.0, 9e5), start=1)]
+    found = establish(matrix_of(rows, use_cases=[limited]), 1)
+    assert (found[CHAT.id, TTFT].low, found[CHAT.id, TTFT].high) == (20.0, 500.0)
+    assert found[NO_USE_CASE, TTFT].high == 1e6
+    beyond = establish(matrix_of(rows[2:], use_cases=[limited]), 1)
+    assert beyond[CHAT.id, TTFT].high == 1e6
 
 
 def test_bounds_are_kept_while_no_candidate_has_the_metric() -> None:

@@ -60,7 +60,9 @@ class _ExclusionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exclu
     EXCLUSION_REASON_UNSPECIFIED: _ExclusionReason.ValueType  # 0
     """Not set. Never sent."""
     EXCLUSION_REASON_CRITERION_MISSING: _ExclusionReason.ValueType  # 1
-    """A criterion that other candidates have was not measured for it. Nothing is ever filled in."""
+    """A criterion was not measured for it. Nothing is ever filled in. Recommend drops a criterion that no candidate has,
+    unless that leaves none.
+    """
     EXCLUSION_REASON_LIMIT_MISSED: _ExclusionReason.ValueType  # 2
     """A limit is missed."""
     EXCLUSION_REASON_LIMIT_UNCERTAIN: _ExclusionReason.ValueType  # 3
@@ -80,7 +82,9 @@ class ExclusionReason(_ExclusionReason, metaclass=_ExclusionReasonEnumTypeWrappe
 EXCLUSION_REASON_UNSPECIFIED: ExclusionReason.ValueType  # 0
 """Not set. Never sent."""
 EXCLUSION_REASON_CRITERION_MISSING: ExclusionReason.ValueType  # 1
-"""A criterion that other candidates have was not measured for it. Nothing is ever filled in."""
+"""A criterion was not measured for it. Nothing is ever filled in. Recommend drops a criterion that no candidate has,
+unless that leaves none.
+"""
 EXCLUSION_REASON_LIMIT_MISSED: ExclusionReason.ValueType  # 2
 """A limit is missed."""
 EXCLUSION_REASON_LIMIT_UNCERTAIN: ExclusionReason.ValueType  # 3
@@ -466,7 +470,7 @@ class ExclusionCount(_message.Message):
     reason: Global___ExclusionReason.ValueType
     """The reason."""
     metric: _metric_pb2.Metric.ValueType
-    """Metric it is about. Unspecified: none."""
+    """Metric it is about: the criterion, the limit's, or USD_PER_HOUR for the budget."""
     count: _builtins.int
     """Candidates it excluded."""
     def __init__(

@@ -111,7 +111,9 @@ class RankMatrixRequest(_message.Message):
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixAlternative]:
-        """The alternatives, at most 100,000 and 2,000,000 values in all. None is allowed and gives an empty answer."""
+        """The alternatives, at most 100,000 and 2,000,000 values in all, in a message of at most 4 MiB. None is allowed and
+        gives an empty answer. The answer can be larger than the 4 MiB that gRPC clients take by default: up to 16 MiB.
+        """
 
     def __init__(
         self,

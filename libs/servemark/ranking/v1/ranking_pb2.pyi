@@ -128,7 +128,9 @@ class GetRankingsResponse(_message.Message):
 
     @_builtins.property
     def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[_recommend_pb2.Recommendation]:
-        """One page of it, best first. Ranked with fixed bounds, so that scores of two generations can be compared."""
+        """One page of it, best first. Ranked with fixed bounds, so that scores of two generations can be compared. While fewer
+        than 30 candidates stand behind a bound, values outside widen it; after that it stays, and they are clipped to it.
+        """
 
     def __init__(
         self,

@@ -34,7 +34,8 @@ class RankingServiceStub:
     Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
     median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
     configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
-    within seconds; RefreshRankings makes it follow at once.
+    within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
+    that is archived take no part.
 
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
     `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
@@ -79,7 +80,8 @@ class RankingServiceServicer:
     Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
     median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
     configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
-    within seconds; RefreshRankings makes it follow at once.
+    within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
+    that is archived take no part.
 
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
     `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
@@ -163,7 +165,8 @@ class RankingService:
     Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
     median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
     configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
-    within seconds; RefreshRankings makes it follow at once.
+    within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
+    that is archived take no part.
 
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
     `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).

@@ -35,7 +35,8 @@ class RankingServiceStub:
     Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
     median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
     configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
-    within seconds; RefreshRankings makes it follow at once.
+    within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
+    that is archived take no part.
 
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
     `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
@@ -65,7 +66,8 @@ class RankingServiceAsyncStub(RankingServiceStub):
     Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
     median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
     configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
-    within seconds; RefreshRankings makes it follow at once.
+    within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
+    that is archived take no part.
 
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
     `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
@@ -91,7 +93,8 @@ class RankingServiceServicer(metaclass=_abc_1.ABCMeta):
     Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
     median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
     configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
-    within seconds; RefreshRankings makes it follow at once.
+    within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
+    that is archived take no part.
 
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
     `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
