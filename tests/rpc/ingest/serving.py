@@ -46,6 +46,7 @@ class Served:
     catalog: Any
     app: App
     dsn: str
+    catalog_port: int
 
     def value(self, query: str, *arguments: object) -> Any:
         """The first value a query finds, as a superuser."""
@@ -125,7 +126,7 @@ async def serving(dsn: str, redis_url: str | None = None, **settings: Any) -> As
         stub, app = await stack.enter_async_context(
             serving_ingest(dsn, catalog.app.server.port, redis_url, **settings)
         )
-        yield Served(stub, catalog.stub, app, dsn)
+        yield Served(stub, catalog.stub, app, dsn, catalog.app.server.port)
 
 
 class AppendCall:

@@ -1,0 +1,158 @@
+"""Daily statistics follow the results, and say what a direct calculation says."""
+
+import asyncio
+import time
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+
+from servemark.ingest.v1.benchmark_result_pb2 import ResultRow
+from servemark.ingest.v1.result_query_pb2 import DailyModelStats, ListDailyModelStatsRequest
+from tests.rpc.catalog.serving import failure
+from tests.rpc.ingest.builders import OTHER_MODEL, batch, config, header, now_ms, row
+from tests.rpc.ingest.serving import Served, append, serving, serving_ingest
+
+DAY = 86_400_000
+
+
+async def caught_up(ingest: Served) -> None:
+    """Returns once no marked day is left."""
+    deadline = time.monotonic() + 20
+    while ingest.value("SELECT count(*) FROM ingest.dirty_days"):
+        if time.monotonic() > deadline:
+            raise AssertionError("marked days were not calculated")
+        await asyncio.sleep(0.05)
+
+
+async def daily(ingest: Served, **wanted: Any) -> list[DailyModelStats]:
+    """The statistics that match."""
+    answer = await ingest.stub.ListDailyModelStats(ListDailyModelStatsRequest(**wanted))
+    return list(answer.daily_model_stats)
+
+
+def mean(rows: list[ResultRow], name: str) -> float:
+    """The mean of a figure over the rows that have it."""
+    return fmean(getattr(one.metrics, name) for one in rows if one.metrics.HasField(name))  # type: ignore[arg-type]
+
+
+async def test_they_equal_a_direct_calculation(ingest: Served) -> None:
+    noon = now_ms() // DAY * DAY - DAY // 2
+    generator = np.random.default_rng(4)
+    sent = {
+        (model, day): [
+            row(
+                noon - day * DAY + index,
+                config_index=model,
+                figures={"ttft_p50_ms": float(ttft), "throughput_tokens_sec": float(tps)}
+                if index % 3
+                else {"accuracy_score": 0.5 + index / 100},
+            )
+            for index, (ttft, tps) in enumerate(generator.uniform(1, 900, (23, 2)))
+        ]
+        for model in (0, 1)
+        for day in (0, 1, 4)
+    }
+    message = header(config(), config(model=OTHER_MODEL))
+    batches = [batch(sequence, rows) for sequence, rows in enumerate(sent.values())]
+    await append(ingest.stub, message, *batches)
+    await caught_up(ingest)
+    stats = await daily(ingest)
+    assert [s.stats_date for s in stats] == sorted((s.stats_date for s in stats), reverse=True)
+    assert len(stats) == len(sent)
+    for (_, day), rows in sent.items():
+        ttft = [r.metrics.ttft_p50_ms for r in rows if r.metrics.HasField("ttft_p50_ms")]
+        expected = (
+            pytest.approx(mean(rows, "accuracy_score")),
+            pytest.approx(mean(rows, "throughput_tokens_sec")),
+            pytest.approx(float(np.percentile(ttft, 95))),
+            len(rows),
+        )
+        date = time.strftime("%Y-%m-%d", time.gmtime((noon - day * DAY) / 1000))
+        found = [
+            (s.avg_accuracy, s.avg_throughput, s.p95_latency_ms, s.total_benchmarks)
+            for s in stats
+            if s.stats_date == date
+        ]
+        assert expected in found
+
+
+async def test_what_no_run_has_stays_absent(ingest: Served) -> None:
+    await append(ingest.stub, header(), batch(0, [row(figures={"rps_sustained": 1.0})]))
+    await caught_up(ingest)
+    (stats,) = await daily(ingest)
+    assert stats.total_benchmarks == 1
+    for field in ("avg_accuracy", "avg_throughput", "p95_latency_ms"):
+        assert not stats.HasField(field)
+    assert stats.HasField("update_time")
+
+
+async def test_later_results_change_the_day_they_belong_to(ingest: Served) -> None:
+    message = header()
+    moment = now_ms() // DAY * DAY - 1
+    await append(ingest.stub, message, batch(0, [row(moment, figures={"accuracy_score": 0.2})]))
+    await caught_up(ingest)
+    await append(ingest.stub, message, batch(1, [row(moment, figures={"accuracy_score": 0.4})]))
+    await caught_up(ingest)
+    (stats,) = await daily(ingest)
+    assert (stats.avg_accuracy, stats.total_benchmarks) == (pytest.approx(0.3), 2)
+
+
+async def test_duplicates_mark_nothing(ingest_dsn: str) -> None:
+    async with serving(ingest_dsn, roll_up_seconds=3600) as ingest:
+        known = [row(), row()]
+        await append(ingest.stub, header(), batch(0, known))
+        marks = ingest.value("SELECT count(*) FROM ingest.dirty_days")
+        await append(ingest.stub, header(), batch(0, known), batch(1, [row(config_index=9)]))
+        assert ingest.value("SELECT count(*) FROM ingest.dirty_days") == marks
+
+
+async def test_several_processes_calculate_together(ingest: Served) -> None:
+    port = ingest.app.server.port
+    async with serving_ingest(ingest.dsn, port), serving_ingest(ingest.dsn, port):
+        noon = now_ms() // DAY * DAY - DAY // 2
+        total = 0
+        for turn in range(12):
+            content = [row(noon - turn % 2 * DAY + index) for index in range(9)]
+            await append(ingest.stub, header(), batch(0, content))
+            total += len(content)
+        await caught_up(ingest)
+        # A day that is being calculated has no mark any more: ask until it is written.
+        deadline = time.monotonic() + 10
+        while sum(s.total_benchmarks for s in await daily(ingest)) != total:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+
+
+async def test_days_are_filtered_and_come_in_pages(ingest: Served) -> None:
+    noon = now_ms() // DAY * DAY - DAY // 2
+    content = [row(noon - day * DAY, config_index=model) for day in range(5) for model in (0, 1)]
+    await append(ingest.stub, header(config(), config(model=OTHER_MODEL)), batch(0, content))
+    await caught_up(ingest)
+    everything = await daily(ingest)
+    seen: list[DailyModelStats] = []
+    token = ""
+    while True:
+        page = await ingest.stub.ListDailyModelStats(
+            ListDailyModelStatsRequest(page_size=3, page_token=token)
+        )
+        seen += page.daily_model_stats
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == everything
+    assert [(s.stats_date, s.model_id) for s in seen] == sorted(
+        ((s.stats_date, s.model_id) for s in seen),
+        key=lambda k: (-int(k[0].replace("-", "")), k[1]),
+    )
+    model, dates = everything[0].model_id, sorted({s.stats_date for s in everything})
+    assert {s.model_id for s in await daily(ingest, model_ids=[model])} == {model}
+    between = await daily(ingest, start_date=dates[1], end_date=dates[3])
+    assert {s.stats_date for s in between} == set(dates[1:3])
+
+
+async def test_a_day_is_written_year_month_day(ingest: Served) -> None:
+    request = ListDailyModelStatsRequest(start_date="20260101", end_date="2026-13-01")
+    refused = await failure(ingest.stub.ListDailyModelStats(request))
+    assert set(refused.fields) == {"start_date", "end_date"}

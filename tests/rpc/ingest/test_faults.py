@@ -1,0 +1,227 @@
+"""What dies in the middle of a batch leaves nothing half-stored, and a repeat loses nothing."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC
+
+import asyncpg
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from servemark.embedded import EmbeddedPostgres
+from servemark.ingest.v1.benchmark_result_pb2 import ResultRow
+from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
+from servemark.ingest.v1.result_stream_pb2 import (
+    GetStreamCursorRequest,
+    ResultBatch,
+    StreamHeader,
+)
+from servemark.runtime.probe import is_serving
+from tests.rpc.catalog.serving import failure
+from tests.rpc.ingest.builders import batch, header, now_ms, row, rows
+from tests.rpc.ingest.serving import AppendCall, Served, append, seed, serving, stream
+from tests.support import servers
+from tests.support.stack import free_block
+
+pytestmark = pytest.mark.faults
+
+HOLD = """
+    INSERT INTO ingest.benchmark_results (
+        id, benchmarked_at, config_id, model_id, model_version_id, hardware_config_id,
+        framework_id, stream_id, workload_type, percentile_source, tool, tool_version
+    )
+    SELECT $1, $2, config_id, model_id, model_version_id, hardware_config_id,
+        framework_id, stream_id, workload_type, percentile_source, tool, tool_version
+    FROM ingest.benchmark_results LIMIT 1
+"""
+WAITING = """
+    SELECT pid FROM pg_stat_activity
+    WHERE application_name = 'servemark-ingest' AND wait_event_type = 'Lock'
+        AND query LIKE 'COPY%' AND datname = current_database()
+"""
+
+
+@asynccontextmanager
+async def held(dsn: str, middle: ResultRow) -> AsyncIterator[asyncpg.Connection]:
+    """An open transaction with a row's id: a COPY of that row waits in the middle of its batch."""
+    connection = await asyncpg.connect(dsn)
+    transaction = connection.transaction()
+    await transaction.start()
+    moment = middle.benchmark_time.ToDatetime(tzinfo=UTC)
+    await connection.execute(HOLD, middle.id, moment)
+    try:
+        yield connection
+    finally:
+        if not connection.is_closed():
+            await transaction.rollback()
+            await connection.close()
+
+
+async def waiting_backend(dsn: str) -> int:
+    """The process id of the backend whose COPY waits."""
+    # Within a transaction the view would show the same moment for ever.
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                pid = await connection.fetchval(WAITING)
+                if pid is not None:
+                    return int(pid)
+                await asyncio.sleep(0.01)
+    finally:
+        await connection.close()
+
+
+def retry_delay(error: grpc.aio.AioRpcError) -> float:
+    """Seconds after which the caller is told to try again."""
+    trailing = dict(error.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+    info = error_details_pb2.RetryInfo()
+    for detail in status.details:
+        detail.Unpack(info)
+    return info.retry_delay.ToNanoseconds() / 1e9
+
+
+async def test_a_backend_ended_in_the_middle_of_a_copy_stores_nothing(ingest: Served) -> None:
+    message, moment = header(), now_ms()
+    await append(ingest.stub, message, batch(0, rows(3)))
+    content = [row(moment + index) for index in range(2000)]
+    for _ in range(3):
+        call = AppendCall(ingest.stub)
+        await call.open(message)
+        async with held(ingest.dsn, content[1000]) as connection:
+            await call.send(batch(1, content))
+            pid = await waiting_backend(ingest.dsn)
+            assert await connection.fetchval("SELECT pg_terminate_backend($1)", pid)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call.read()
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert retry_delay(refused.value) > 0
+        assert ingest.stored() == 3
+    _, acks = await append(ingest.stub, message, batch(0, rows(3)), batch(1, content))
+    assert [(ack.stored_count, ack.replayed) for ack in acks] == [(0, True), (2000, False)]
+    assert ingest.stored() == 2003
+    cursor = await ingest.stub.GetStreamCursor(GetStreamCursorRequest(stream_id=message.stream_id))
+    assert (cursor.next_sequence, cursor.stored_count) == (2, 2003)
+
+
+async def until_stored(ingest: Served, message: StreamHeader, *batches: ResultBatch) -> int:
+    """Sends the batches until they are acknowledged; the number of refused calls before."""
+    deadline = time.monotonic() + 10
+    refusals = 0
+    while True:
+        try:
+            await append(ingest.stub, message, *batches)
+            return refusals
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                raise
+            refusals += 1
+            await asyncio.sleep(0.1)
+
+
+async def test_ended_idle_connections_cost_one_call_not_one_each(ingest: Served) -> None:
+    await asyncio.gather(*(append(ingest.stub, header(), batch(0, rows(1))) for _ in range(8)))
+    ended = ingest.value(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE application_name = 'servemark-ingest' AND datname = current_database()"
+    )
+    assert ended > 2
+    assert await until_stored(ingest, header(), batch(0, rows(5))) <= 1
+    assert ingest.stored() == 13
+
+
+async def test_a_killed_server_recovers_and_nothing_is_lost_or_doubled() -> None:
+    with servers.temporary_folder() as folder, EmbeddedPostgres(folder / "postgres") as server:
+        dsn = server.dsn()
+        await asyncio.to_thread(asyncio.run, seed(dsn))
+        async with serving(dsn) as ingest:
+            message, moment = header(), now_ms()
+            await append(ingest.stub, message, batch(0, rows(3)))
+            content = [row(moment + index) for index in range(2000)]
+            call = AppendCall(ingest.stub)
+            await call.open(message)
+            async with held(dsn, content[1000]) as connection:
+                await call.send(batch(1, content))
+                # SIGKILL of one backend makes the server end all of them and recover.
+                os.kill(await waiting_backend(dsn), signal.SIGKILL)
+                refused = await failure(call.read())
+                assert refused.code is grpc.StatusCode.UNAVAILABLE
+                await connection.close()
+            await until_stored(ingest, message, batch(1, content))
+            assert ingest.stored() == 2003
+
+
+@contextmanager
+def process(
+    dsn: str, catalog_port: int, failpoints: str
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A service in a process of its own: its port, and the process."""
+    base = free_block()
+    environment = {
+        "SERVEMARK_DATABASE_URL": dsn,
+        "SERVEMARK_PORT_BASE": str(base),
+        "SERVEMARK_METRICS_PORT": "0",
+        "SERVEMARK_CATALOG_TARGET": f"127.0.0.1:{catalog_port}",
+        "SERVEMARK_FAILPOINTS": failpoints,
+        "SERVEMARK_LOG_LEVEL": "error",
+    }
+    started = subprocess.Popen(
+        [sys.executable, "-m", "services.ingest"], env={**os.environ, **environment}
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not is_serving(f"127.0.0.1:{base + 2}", timeout=0.25):
+            if started.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the service did not start")
+            time.sleep(0.05)
+        yield base + 2, started
+    finally:
+        if started.poll() is None:
+            started.terminate()
+        started.wait(timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("place", "durable"),
+    [
+        ("before_tx", 2),
+        ("after_rows", 2),
+        ("before_commit", 2),
+        ("after_commit_before_ack", 3),
+    ],
+)
+async def test_a_crash_at_any_point_of_a_batch_leaves_exact_counts(
+    ingest: Served, place: str, durable: int
+) -> None:
+    message = header()
+    # Later batches hold rows of earlier ones, so that both ways of storing are taken.
+    contents = [rows(40) for _ in range(5)]
+    batches = [
+        batch(sequence, [*content, *contents[sequence - 1][:5]] if sequence else content)
+        for sequence, content in enumerate(contents)
+    ]
+    with process(ingest.dsn, ingest.catalog_port, f"{place}=crash@3") as (port, service):
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            refused = None
+            try:
+                await stream(IngestServiceStub(channel), message, *batches)
+            except grpc.aio.AioRpcError as error:
+                refused = error
+        assert await asyncio.to_thread(service.wait, 10) == -signal.SIGKILL
+    assert refused is not None
+    assert refused.code() is grpc.StatusCode.UNAVAILABLE
+    cursor = await ingest.stub.GetStreamCursor(GetStreamCursorRequest(stream_id=message.stream_id))
+    assert cursor.next_sequence == durable
+    assert ingest.stored() == cursor.stored_count == durable * 40
+    summary = await stream(ingest.stub, message, *batches)
+    assert summary.stored_count == (5 - durable) * 40
+    assert ingest.stored() == 200
+    assert ingest.value("SELECT count(*) FROM ingest.outbox") == 5
