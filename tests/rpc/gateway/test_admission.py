@@ -17,6 +17,7 @@ from services.gateway.grants import GRANTS, SCOPES
 from services.gateway.keys import new_key
 from tests.rpc.gateway.stand import Stand, auth, refused, running, settings_for
 
+OK = grpc.StatusCode.OK
 Metadata = tuple[tuple[str, Any], ...]
 
 
@@ -196,8 +197,9 @@ async def test_a_revoked_key_is_refused_within_two_seconds_by_every_gateway(
         await stand.admin.RevokeApiKey(RevokeApiKeyRequest(id=key.split("_")[1]), metadata=admin)
         revoked_at = time.monotonic()
         for place in (stand.channel, channel):
-            while (code := await code_of(call(place, method, auth(key)))) is grpc.StatusCode.OK:
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(20):
+                while (code := await code_of(call(place, method, auth(key)))) is OK:
+                    await asyncio.sleep(0.02)
             assert code is grpc.StatusCode.UNAUTHENTICATED
             assert time.monotonic() - revoked_at < 2.0
     await other.server.stop(0)
@@ -243,8 +245,9 @@ async def test_more_calls_than_the_limit_are_refused_with_a_time_to_come_back(
             stand.ingest.GetBenchmarkResult(GetBenchmarkResultRequest(id="slow"), metadata=key)
             for _ in range(5)
         ]
-        while len(stand.behind.seen.calls) < 5:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while len(stand.behind.seen.calls) < 5:
+                await asyncio.sleep(0.01)
         begun = time.monotonic()
         no = await refused(stand.admin.ListApiKeys(ListApiKeysRequest(), metadata=key))
         assert time.monotonic() - begun < 0.1

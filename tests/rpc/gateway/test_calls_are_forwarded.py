@@ -163,8 +163,9 @@ async def test_more_calls_than_one_connection_takes_do_not_wait_for_one_another(
     ) as other:
         raw: Any = other.unary_unary(METHOD)
         slow += [raw(get("slow").SerializeToString(), metadata=key) for _ in range(60)]
-        while len(stand.behind.seen.calls) < 120:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while len(stand.behind.seen.calls) < 120:
+                await asyncio.sleep(0.01)
         answer = await raw(get("plain").SerializeToString(), metadata=key, timeout=5)
         assert answer
         for call in slow:

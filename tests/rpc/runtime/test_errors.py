@@ -123,8 +123,9 @@ async def test_calls_over_the_limit_are_refused_at_once_and_health_is_not_counte
         waiting = [asyncio.create_task(running.call("UnaryUnary", "wait")) for _ in range(3)]
         watch = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest())
         await watch.read()
-        while running.server.registry.get_sample_value("servemark_grpc_in_flight") != 4:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while running.server.registry.get_sample_value("servemark_grpc_in_flight") != 4:
+                await asyncio.sleep(0.01)
         for kind in KINDS:
             no = await refused(running.call(kind))
             assert (no.code, no.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
