@@ -85,10 +85,14 @@ def migrate(database_url: str) -> None:
 def _key(data: DataDir, environment: dict[str, str], target: str) -> str:
     """The key in client.json if it still works; otherwise a new one, written there."""
     if data.client_file.exists():
-        key: str = json.loads(data.client_file.read_text())["key"]
+        saved = json.loads(data.client_file.read_text())
+        key: str = saved["key"]
         with connect(target, key=key) as client:
             try:
                 client.catalog.ListUseCases(ListUseCasesRequest(page_size=1))
+                if saved["target"] != target:
+                    # The ports moved since the last start; the command line reads them here.
+                    write_private(data.client_file, json.dumps({"target": target, "key": key}))
                 return key
             except ServemarkCallError as error:
                 if error.reason != "KEY_INVALID":
