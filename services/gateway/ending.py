@@ -40,7 +40,7 @@ class Ending:
             _without_waiting(call.details()) or "",
             back(_without_waiting(call.trailing_metadata())),
         )
-        if self._status is None or status.text != _CORE_ERROR:
+        if self._status is None or self._status.text == _CORE_ERROR:
             self._status = status
 
     async def status(self) -> Status:
@@ -49,7 +49,9 @@ class Ending:
         for _ in range(100):
             if self._status is not None and self._status.text != _CORE_ERROR:
                 break
+            # The write failed first; the service's status follows, and nothing tells us when.
             await asyncio.sleep(0.005)
+            self._note(self._call)
         assert self._status is not None  # noqa: S101  (set by the call, which is over)
         return self._status
 

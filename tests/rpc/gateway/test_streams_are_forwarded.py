@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
+import pytest
 
 from servemark.gateway.v1.api_key_pb2 import RevokeApiKeyRequest
 from servemark.ingest.v1 import result_stream_pb2 as pb
@@ -95,16 +96,19 @@ async def test_an_early_error_is_told_as_it_is_however_much_the_caller_still_sen
         assert "grpc-status-details-bin" in dict(status.trailers)
 
 
-async def test_a_failed_write_does_not_hide_the_status_that_came_before_it(stand: Stand) -> None:
+@pytest.mark.parametrize("write_fails", ["before", "after"])
+async def test_a_failed_write_does_not_hide_the_services_status(
+    stand: Stand, write_fails: str
+) -> None:
     method: Any = stand.channel.stream_stream("/servemark.ingest.v1.IngestService/StreamResults")
     call = method(metadata=auth(await stand.key("INGEST")))
     ending = Ending(call)
     await call.write(streamed(-1).SerializeToString())
-    assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
-    # What grpc.aio does when a write that was under way fails: the status is lost to the call...
+    if write_fails == "after":
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+    # What grpc.aio does when a write that was under way fails.
     call._cython_call.set_internal_error("the call is over")
     assert await call.code() is grpc.StatusCode.INTERNAL
-    # ... but not to us.
     status = await ending.status()
     assert status.code is grpc.StatusCode.INVALID_ARGUMENT
     assert "grpc-status-details-bin" in dict(status.trailers)
