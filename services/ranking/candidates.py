@@ -154,7 +154,8 @@ def _within(tokens: Ints, span: TokenSpan | None) -> Bools:
     if span is None or span == (0, 0):
         return np.ones(tokens.shape, dtype=np.bool_)
     least, most = span
-    keep: Bools = (tokens >= least) & (tokens >= 0)
+    # A length that is not fixed is -1, below every span.
+    keep: Bools = tokens >= least
     if most:
         keep &= tokens <= most
     return keep

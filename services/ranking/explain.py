@@ -28,7 +28,8 @@ class Explainer:
     ranking: Ranking
     best: Floats  # [m] the best value of each criterion
     holders: Ints  # [m] how many have it
-    cheapest: float  # the lowest price per million tokens; NaN where none is known
+    prices: Floats  # [r] the price per million tokens, NaN where it is not known
+    cheapest: float  # the lowest of them; NaN where none is known
 
     def reasons(self, place: int) -> list[str]:
         """The reasons of ranked alternative `place`, the strongest first."""
@@ -64,7 +65,7 @@ class Explainer:
 
     def _price(self, place: int) -> list[str]:
         """How its tokens' price stands to the cheapest, unless it leads by that criterion."""
-        price = float(self._token_prices()[place])
+        price = float(self.prices[place])
         if not price > self.cheapest:
             alone = self.ranking.who.size == 1 or _TOKEN_PRICE in self.ranking.criteria
             if np.isnan(price) or alone:
@@ -109,10 +110,6 @@ class Explainer:
         # What may be broken is said before what is kept.
         return [f"{text}." for _, text in sorted(texts, key=lambda pair: not pair[0])]
 
-    def _token_prices(self) -> Floats:
-        prices: Floats = self.answer.candidates.value[self.ranking.who, PLACE[_TOKEN_PRICE]]
-        return prices
-
 
 def explainer(answer: Answer) -> Explainer | None:
     """The explainer of an answer's alternatives; None where nothing was ranked."""
@@ -127,5 +124,6 @@ def explainer(answer: Answer) -> Explainer | None:
         ranking=ranking,
         best=best,
         holders=(values == best).sum(axis=0),
+        prices=prices,
         cheapest=float(np.nanmin(prices)) if not np.isnan(prices).all() else float("nan"),
     )
