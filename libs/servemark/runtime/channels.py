@@ -6,10 +6,11 @@ import grpc
 import structlog
 
 from servemark.runtime import deadline
-from servemark.runtime.server import INTERNAL_TOKEN_KEY, MAX_MESSAGE_BYTES
+from servemark.runtime.server import INTERNAL_TOKEN_KEY, MAX_MESSAGE_BYTES, WINDOW_OPTIONS
 from servemark.runtime.settings import ServiceName, ServiceSettings
 
 _OPTIONS: list[tuple[str, int]] = [
+    *WINDOW_OPTIONS,
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 60_000),

@@ -24,7 +24,16 @@ log = structlog.get_logger()
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 INTERNAL_TOKEN_KEY = "x-servemark-internal-token"  # noqa: S105  (the name of a header)
 
+# How much a peer may send ahead of who reads it, for each stream. Left to itself gRPC raises it to
+# many times that on a fast link, and hundreds of slow readers would fill the memory with it.
+STREAM_WINDOW_BYTES = 1024 * 1024
+WINDOW_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
+]
+
 SERVER_OPTIONS: list[tuple[str, int]] = [
+    *WINDOW_OPTIONS,
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", 16 * 1024 * 1024),
     ("grpc.max_metadata_size", 8 * 1024),

@@ -116,7 +116,7 @@ async def test_the_time_of_a_refusal_does_not_tell_which_keys_exist(stand: Stand
         "revoked": auth(revoked),
     }
     times: dict[str, list[float]] = {name: [] for name in kinds}
-    for _ in range(60):
+    for _ in range(100):
         for name, metadata in kinds.items():
             begun = time.perf_counter()
             await refused(stand.admin.ListApiKeys(ListApiKeysRequest(), metadata=metadata))
@@ -248,9 +248,12 @@ async def test_more_calls_than_the_limit_are_refused_with_a_time_to_come_back(
         async with asyncio.timeout(20):
             while len(stand.behind.seen.calls) < 5:
                 await asyncio.sleep(0.01)
-        begun = time.monotonic()
-        no = await refused(stand.admin.ListApiKeys(ListApiKeysRequest(), metadata=key))
-        assert time.monotonic() - begun < 0.1
+        times = []
+        for _ in range(9):
+            begun = time.monotonic()
+            no = await refused(stand.admin.ListApiKeys(ListApiKeysRequest(), metadata=key))
+            times.append(time.monotonic() - begun)
+        assert statistics.median(times) < 0.1
         assert (no.code, no.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
         assert no.retry_seconds == 1.0
         health = health_pb2_grpc.HealthStub(stand.channel)

@@ -173,7 +173,8 @@ async def test_ten_thousand_messages_to_a_slow_reader_wait_at_the_sender(stand: 
         got += 1
     await sender
     assert (got, stand.behind.seen.messages) == (10_000, 10_000)
-    assert stuck_at < 10_000
+    # Of 60 MB, what two connections each way hold back: some windows of a mebibyte.
+    assert stuck_at < 4_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 64 * 1024
 
 
