@@ -73,19 +73,24 @@ async def waits_for(
 
     So two changes meet in the order that a race would hide. The block runs after the commit.
     """
-    connection = await asyncpg.connect(dsn)
+    # Two connections: within one transaction, what others wait for is read once and kept.
+    connection, watcher = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+    blocked = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
     try:
         async with connection.transaction():
             await connection.execute(statement)
             running = asyncio.ensure_future(call)
-            blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             async with asyncio.timeout(10):
-                while not await connection.fetchval(f"{blocked} AND datname = current_database()"):
+                while not await watcher.fetchval(blocked):
                     assert not running.done(), "the call did not wait"
                     await asyncio.sleep(0.01)
         yield running
     finally:
         await connection.close()
+        await watcher.close()
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ async def _pages(catalog: Served, kind: Kind, size: int, **fields: Any) -> list[
         token = answer.next_page_token
         if not token:
             return pages
+        assert len(pages) < 100, "the pages do not come to an end"
 
 
 async def _fill(catalog: Served, kind: Kind) -> None:

@@ -1,8 +1,11 @@
 """What the database itself promises, whoever writes to it."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
+from tests.rpc.catalog.serving import waits_for
 from tests.support import servers
 
 # From the requirements document, by name.
@@ -27,6 +30,11 @@ REQUIRED_COLUMNS = {
     "performance_summary created_at",
 }
 MODEL = "INSERT INTO catalog.models (id, name, architecture, parameters) VALUES "
+VERSION = (
+    "INSERT INTO catalog.model_versions "
+    "(id, model_id, version, quantization, quantization_bits, format) "
+    "SELECT uuidv7(), id, 'v', 'bf16', 16, 'gguf' FROM catalog.models"
+)
 
 
 @pytest.mark.parametrize(("name", "definition"), REQUIRED_INDEXES.items())
@@ -68,6 +76,18 @@ def test_a_parameter_count_outside_its_range_is_refused(catalog_dsn: str, values
         servers.execute(catalog_dsn, MODEL + values)
 
 
+async def test_a_version_inserted_while_the_parameter_count_changes_gets_the_new_figure(
+    catalog_dsn: str,
+) -> None:
+    servers.execute(catalog_dsn, f"{MODEL} (uuidv7(), 'm', 'a', 1000000000)")
+    changing = "UPDATE catalog.models SET parameters = 2000000000"
+    inserting = asyncio.to_thread(servers.execute, catalog_dsn, VERSION)
+    async with waits_for(catalog_dsn, changing, inserting) as insertion:
+        await insertion
+    figure = "SELECT vram_requirement_gb FROM catalog.model_versions"
+    assert servers.fetch_value(catalog_dsn, figure) == 4.8
+
+
 def test_names_that_differ_in_letter_case_only_are_one(catalog_dsn: str) -> None:
     with pytest.raises(asyncpg.UniqueViolationError, match="uq_models_lower_name"):
         servers.execute(
@@ -81,9 +101,7 @@ def test_nothing_that_is_referred_to_can_be_deleted(catalog_dsn: str) -> None:
         servers.execute(
             catalog_dsn,
             f"{MODEL} ('00000000-0000-7000-8000-000000000001', 'm', 'a', 1)",
-            "INSERT INTO catalog.model_versions "
-            "(id, model_id, version, quantization, quantization_bits, format) "
-            "SELECT uuidv7(), id, 'v', 'bf16', 16, 'gguf' FROM catalog.models",
+            VERSION,
             "DELETE FROM catalog.models",
         )
 

@@ -35,7 +35,7 @@ class _HardwareConfigOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_H
     HARDWARE_CONFIG_ORDER_TOTAL_VRAM: _HardwareConfigOrder.ValueType  # 2
     """By total VRAM."""
     HARDWARE_CONFIG_ORDER_COST: _HardwareConfigOrder.ValueType  # 3
-    """By current price an hour; those without a price come last."""
+    """By current price an hour; those without a price come last, also in descending order."""
     HARDWARE_CONFIG_ORDER_CREATE_TIME: _HardwareConfigOrder.ValueType  # 4
     """By time of creation."""
 
@@ -49,7 +49,7 @@ HARDWARE_CONFIG_ORDER_NAME: HardwareConfigOrder.ValueType  # 1
 HARDWARE_CONFIG_ORDER_TOTAL_VRAM: HardwareConfigOrder.ValueType  # 2
 """By total VRAM."""
 HARDWARE_CONFIG_ORDER_COST: HardwareConfigOrder.ValueType  # 3
-"""By current price an hour; those without a price come last."""
+"""By current price an hour; those without a price come last, also in descending order."""
 HARDWARE_CONFIG_ORDER_CREATE_TIME: HardwareConfigOrder.ValueType  # 4
 """By time of creation."""
 Global___HardwareConfigOrder: _TypeAlias = HardwareConfigOrder  # noqa: Y015
@@ -93,7 +93,8 @@ class HardwareConfig(_message.Message):
     """The provider's name for the instance (`p5.48xlarge`). 1 to 128 characters. Required."""
     cost_per_hour_usd: _builtins.float
     """Current lowest on-demand price of the whole instance in US dollars an hour; where there is none, the lowest current
-    price of another purchase option. Absent where no price is known. Output only: set prices with SetHardwarePrice.
+    price of another purchase option. Absent where no price is known. A price set for the future shows within a minute
+    of its start. Output only: set prices with SetHardwarePrice.
     """
     spot_available: _builtins.bool
     """Whether a current spot price is known. Output only."""

@@ -48,11 +48,11 @@ class HardwarePrice(_message.Message):
     """Where the figure comes from, 1 to 512 characters. Required."""
     @_builtins.property
     def valid_from_time(self) -> _timestamp_pb2.Timestamp:
-        """From when on it is valid. Required."""
+        """From when on it is valid, a time in the years 1970 to 9998, which may lie ahead. Required."""
 
     @_builtins.property
     def valid_to_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when it was valid. Absent: it still is. Output only."""
+        """The first instant at which it is no longer valid. Absent: it has no end. Output only."""
 
     def __init__(
         self,

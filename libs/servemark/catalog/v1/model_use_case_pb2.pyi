@@ -31,9 +31,9 @@ class _ModelUseCaseOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mod
     MODEL_USE_CASE_ORDER_UNSPECIFIED: _ModelUseCaseOrder.ValueType  # 0
     """Not set: the default order."""
     MODEL_USE_CASE_ORDER_PRIORITY: _ModelUseCaseOrder.ValueType  # 1
-    """By priority, 1 first and 0 last, the default."""
+    """By priority, 1 first, the default. Those with 0 come last, also in descending order."""
     MODEL_USE_CASE_ORDER_SUITABILITY: _ModelUseCaseOrder.ValueType  # 2
-    """By suitability score; those without one come last."""
+    """By suitability score; those without one come last, also in descending order."""
     MODEL_USE_CASE_ORDER_CREATE_TIME: _ModelUseCaseOrder.ValueType  # 3
     """By time of creation."""
 
@@ -43,9 +43,9 @@ class ModelUseCaseOrder(_ModelUseCaseOrder, metaclass=_ModelUseCaseOrderEnumType
 MODEL_USE_CASE_ORDER_UNSPECIFIED: ModelUseCaseOrder.ValueType  # 0
 """Not set: the default order."""
 MODEL_USE_CASE_ORDER_PRIORITY: ModelUseCaseOrder.ValueType  # 1
-"""By priority, 1 first and 0 last, the default."""
+"""By priority, 1 first, the default. Those with 0 come last, also in descending order."""
 MODEL_USE_CASE_ORDER_SUITABILITY: ModelUseCaseOrder.ValueType  # 2
-"""By suitability score; those without one come last."""
+"""By suitability score; those without one come last, also in descending order."""
 MODEL_USE_CASE_ORDER_CREATE_TIME: ModelUseCaseOrder.ValueType  # 3
 """By time of creation."""
 Global___ModelUseCaseOrder: _TypeAlias = ModelUseCaseOrder  # noqa: Y015

@@ -128,7 +128,9 @@ class UseCase(_message.Message):
     category: _builtins.str
     """Category in lower case (`text-generation`). 1 to 64 characters. Required."""
     subcategory: _builtins.str
-    """Unique short name in lower case with dashes (`chatbot`), the handle requests use. 1 to 64 characters. Required."""
+    """Unique short name, words of a-z and 0-9 with dashes between (`chatbot`), the handle requests use. 1 to 64
+    characters. Required.
+    """
     pipeline_tag: _builtins.str
     """A Hugging Face pipeline tag (`text-generation`, `summarization`). Required."""
     etag: _builtins.str
