@@ -37,7 +37,9 @@ def print_records(console: Console, records: Iterable[ResultRecord]) -> None:
 
 
 def _configuration(record: ResultRecord) -> Text:
-    load = [f"{record.workload_type}"]
+    load = [record.workload_type]
+    if record.input_tokens is not None and record.output_tokens is not None:
+        load.append(f"{record.input_tokens}/{record.output_tokens} tokens")
     if record.concurrency is not None:
         load.append(f"{record.concurrency} in flight")
     if record.request_rate is not None:
