@@ -69,7 +69,8 @@ def database(admin_dsn: str, template: str = "template0") -> Iterator[str]:
     Nobody may be connected to the template meanwhile: PostgreSQL refuses to copy it then.
     """
     name = f"test_{secrets.token_hex(6)}"
-    execute(admin_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    # By copying files: three times as fast as through the WAL, on a server without fsync.
+    execute(admin_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     try:
         yield with_database(admin_dsn, name)
     finally:
