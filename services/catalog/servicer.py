@@ -32,7 +32,7 @@ from services.catalog.convert.model_versions import MODEL_VERSION
 from services.catalog.convert.models import MODEL
 from services.catalog.convert.use_cases import USE_CASE
 from services.catalog.resolve import decide, wanted
-from services.catalog.servicer_resources import ResourceMethods, list_digest, next_token
+from services.catalog.servicer_resources import ResourceMethods, fit_page, list_digest
 from services.catalog.store import CatalogStore
 from services.catalog.store_prices import PriceStore
 from services.catalog.store_resolve import ResolveStore
@@ -297,9 +297,9 @@ class CatalogServicer(CatalogServiceServicer):
         digest = list_digest(request)
         after = decode_token(digest, request.page_token, _PRICE_KEYS)
         page = await self._prices.list_page(price_query_from_proto(request, after))
+        prices, token = fit_page([hardware_price_to_proto(row) for row in page.rows], page, digest)
         return hardware_price_pb2.ListHardwarePricesResponse(
-            hardware_prices=[hardware_price_to_proto(row) for row in page.rows],
-            next_page_token=next_token(digest, page.next_key),
+            hardware_prices=prices, next_page_token=token
         )
 
     async def SetHardwarePrice(

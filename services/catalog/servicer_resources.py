@@ -14,8 +14,10 @@ from servemark.runtime.validation import Violations
 from services.catalog.resource import M, Resource
 from services.catalog.store import CatalogStore, ListQuery
 from services.catalog.store_collections import R
+from services.catalog.store_paging import Page
 
 MAX_BATCH = 1000
+MAX_PAGE_BYTES = 3 * 1024 * 1024
 
 
 class Identified(Protocol):
@@ -89,7 +91,7 @@ class ResourceMethods:
             size=size,
         )
         page = await self._store.list_page(resource.collection, query)
-        return [resource.to_proto(row) for row in page.rows], next_token(digest, page.next_key)
+        return fit_page([resource.to_proto(row) for row in page.rows], page, digest)
 
     async def update(self, resource: Resource[M, R], message: M, mask: FieldMask) -> M:
         """The resource with its masked fields changed."""
@@ -146,9 +148,17 @@ def list_digest(request: Any) -> str:
     )
 
 
-def next_token(digest: str, key: Sequence[str] | None) -> str:
-    """The token that continues after `key`; empty for None."""
-    return "" if key is None else encode_token(digest, key)
+def fit_page(messages: list[M], page: Page[Any], digest: str) -> tuple[list[M], str]:
+    """The messages that fit into an answer, and the token that continues after them.
+
+    A client takes 4 MiB unless told otherwise, and one entry may have tens of KiB of free JSON.
+    """
+    size = 0
+    for index, message in enumerate(messages):
+        size += message.ByteSize()
+        if index and size > MAX_PAGE_BYTES:
+            return messages[:index], encode_token(digest, page.keys[index - 1])
+    return messages, encode_token(digest, page.keys[-1]) if page.has_more else ""
 
 
 def _id_from_proto(field: str, value: str) -> UUID:

@@ -80,11 +80,11 @@ class CatalogStore:
         rows = tuple(
             collection.record(**{name: row[name] for name in names}) for row in found[: query.size]
         )
-        if len(found) <= query.size:
-            return Page(rows, None)
-        last = found[query.size - 1]
-        keys = range(len(collection.orders[query.order].keys))
-        return Page(rows, tuple(write_key(last[f"_key{index}"]) for index in keys))
+        labels = [f"_key{index}" for index in range(len(collection.orders[query.order].keys))]
+        keys = tuple(
+            tuple(write_key(row[label]) for label in labels) for row in found[: query.size]
+        )
+        return Page(rows, keys, len(found) > query.size)
 
     async def update(
         self,

@@ -17,10 +17,11 @@ _Bound = ColumnElement[Any]
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Rows in order, and the sort key to continue after; None where these are the last."""
+    """Rows in order, the sort key to continue after each of them, and whether more follow."""
 
     rows: tuple[T, ...]
-    next_key: tuple[str, ...] | None
+    keys: tuple[tuple[str, ...], ...]
+    has_more: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,12 +97,10 @@ class PriceStore:
         async with self._database.transaction() as connection:
             found = (await connection.execute(statement.limit(query.size + 1))).mappings().all()
         rows = tuple(HardwarePriceRow(**row) for row in found[: query.size])
-        if len(found) <= query.size:
-            return Page(rows, None)
-        last = rows[-1]
-        return Page(
-            rows, tuple(map(write_key, (last.hardware_config_id, last.valid_from, last.id)))
+        keys = tuple(
+            tuple(map(write_key, (row.hardware_config_id, row.valid_from, row.id))) for row in rows
         )
+        return Page(rows, keys, len(found) > query.size)
 
     async def set_price(self, price: NewPrice) -> HardwarePriceRow:
         """The price as stored, and the hardware's current price brought up to date with it.

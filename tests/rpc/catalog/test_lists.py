@@ -215,6 +215,20 @@ async def test_a_page_holds_fifty_unless_told(catalog: Served) -> None:
     assert answer.next_page_token
 
 
+async def test_a_page_of_large_entries_is_cut_to_what_a_client_takes(catalog: Served) -> None:
+    servers.execute(
+        catalog.dsn,
+        "INSERT INTO catalog.inference_frameworks (id, name, version, capabilities, "
+        "config_template) SELECT uuidv7(), 'vllm', n, jsonb_build_object('text', "
+        "repeat('x', 16000)), jsonb_build_object('text', repeat('y', 16000)) "
+        "FROM generate_series(1, 300) AS n",
+    )
+    pages = await _pages(catalog, FRAMEWORK, 1000)
+    assert len({entry.id for page in pages for entry in page}) == 300
+    assert [len(page) for page in pages[:-1]] == [97, 97, 97]
+    assert sum(entry.ByteSize() for entry in pages[0]) <= 3 * 1024 * 1024
+
+
 async def test_models_are_filtered_by_tags_architecture_and_part_of_the_name(
     catalog: Served,
 ) -> None:

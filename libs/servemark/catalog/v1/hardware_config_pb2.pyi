@@ -313,7 +313,7 @@ class ListHardwareConfigsRequest(_message.Message):
     DESCENDING_FIELD_NUMBER: _builtins.int
     INCLUDE_ARCHIVED_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most entries to return: 1 to 1,000. 0: 50."""
+    """Most entries to return: 1 to 1,000. 0: 50. A page of large entries may hold fewer, so that it stays below 4 MiB."""
     page_token: _builtins.str
     """`next_page_token` of the page before, with the same filters and order. Empty: the first page."""
     min_total_vram_gb: _builtins.int
