@@ -148,10 +148,7 @@ def _batches(count: int) -> list[ResultBatch]:
 
 
 def _row(milliseconds: int, config_index: int) -> ResultRow:
-    figures = {
-        name: random.random() * min(HIGHEST[name], 1000) / 10
-        for name in METRIC_COLUMNS
-    }
+    figures = {name: random.random() * min(HIGHEST[name], 1000) / 10 for name in METRIC_COLUMNS}
     for metric in ("ttft", "tpot"):
         names = [f"{metric}_p{percentile}_ms" for percentile in (50, 90, 95, 99)]
         figures |= dict(zip(names, sorted(figures[name] for name in names), strict=True))

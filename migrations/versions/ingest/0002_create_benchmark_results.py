@@ -69,12 +69,12 @@ DECLARE
     starts timestamptz := day::timestamp AT TIME ZONE 'UTC';
     ends timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
 BEGIN
-    IF to_regclass(format('ingest.%I', part)) IS NOT NULL THEN
-        RETURN false;
-    END IF;
-    -- Two processes may meet the same new day at once: the second waits, and finds it done.
+    -- Two processes may meet the same new day at once: the second waits, and finds it done. It asks
+    -- pg_class, because to_regclass answers from a cache that may be stale after the wait.
     PERFORM pg_advisory_xact_lock(hashtextextended('ingest.benchmark_results', 0));
-    IF to_regclass(format('ingest.%I', part)) IS NOT NULL THEN
+    IF EXISTS (
+        SELECT FROM pg_class WHERE relnamespace = 'ingest'::regnamespace AND relname = part
+    ) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE ingest.%I (LIKE ingest.benchmark_results INCLUDING ALL)', part);

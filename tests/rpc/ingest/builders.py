@@ -69,9 +69,8 @@ def row(
 ) -> ResultRow:
     """A new valid row that ended at `time_ms`, now if not given."""
     moment = now_ms() if time_ms is None else time_ms
-    message = ResultRow(
-        **({"id": str(uuid7(moment)), "metrics": metrics(**(figures or {}))} | fields)
-    )
+    values: dict[str, Any] = {"id": str(uuid7(moment)), "metrics": metrics(**(figures or {}))}
+    message = ResultRow(**(values | fields))
     if "benchmark_time" not in fields:
         message.benchmark_time.FromMilliseconds(moment)
     return message

@@ -109,8 +109,11 @@ async def test_an_id_with_other_content_is_refused_and_what_is_stored_stays(
 
 async def test_every_part_of_a_result_counts_as_content(ingest: Served) -> None:
     two = header(config(concurrency=1), config(concurrency=2))
-    base = {"percentile_source": 1, "detailed_metrics_json": '{"a": [1, 2.50]}'}
-    original = row(figures={"ttft_p50_ms": 1.0}, **base)
+    original = row(
+        figures={"ttft_p50_ms": 1.0},
+        percentile_source=1,
+        detailed_metrics_json='{"a": [1, 2.50]}',
+    )
     changes = {
         "config_index": 1,
         "percentile_source": 2,

@@ -86,7 +86,7 @@ def retry_delay(error: grpc.aio.AioRpcError) -> float:
     info = error_details_pb2.RetryInfo()
     for detail in status.details:
         detail.Unpack(info)
-    return info.retry_delay.ToNanoseconds() / 1e9
+    return float(info.retry_delay.ToNanoseconds()) / 1e9
 
 
 async def test_a_backend_ended_in_the_middle_of_a_copy_stores_nothing(ingest: Served) -> None:

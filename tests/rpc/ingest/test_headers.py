@@ -89,7 +89,7 @@ async def test_another_header_under_the_same_stream_id_is_refused(ingest: Served
         {"configs": [*message.configs, config(concurrency=17)]},
     ):
         values = {field.name: value for field, value in message.ListFields()} | change
-        refused = await failure(append(ingest.stub, StreamHeader(**values)))  # type: ignore[arg-type]
+        refused = await failure(append(ingest.stub, StreamHeader(**values)))
         assert (refused.code.name, refused.reason) == ("FAILED_PRECONDITION", "HEADER_CHANGED")
     opened, _ = await append(ingest.stub, message)
     assert opened.next_sequence == 1
