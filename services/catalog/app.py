@@ -2,19 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import structlog
-from pydantic import Field
 from redis.asyncio import Redis
 
 from servemark.catalog.v1 import catalog_service_pb2
 from servemark.catalog.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
+from servemark.runtime.app import App
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.server import ServiceServer
-from servemark.runtime.settings import ServiceSettings
 from services.catalog.servicer import CatalogServicer
+from services.catalog.settings import CatalogSettings
 from services.catalog.store import CatalogStore
 from services.catalog.store_prices import PriceStore
 from services.catalog.store_resolve import ResolveStore
@@ -22,21 +21,6 @@ from services.catalog.store_resolve import ResolveStore
 log = structlog.get_logger()
 
 SERVICE_NAME = catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"].full_name
-
-
-class CatalogSettings(ServiceSettings):
-    """The catalog's settings. A price that starts in the future shows at most this late."""
-
-    price_refresh_seconds: float = Field(default=60.0, gt=0, le=3600)
-
-
-@dataclass(frozen=True)
-class App:
-    """The service: `server`, the `background` loops to run beside it, `close` for the end."""
-
-    server: ServiceServer
-    background: list[Callable[[], Awaitable[None]]]
-    close: Callable[[], Awaitable[None]]
 
 
 async def create(settings: CatalogSettings) -> App:
@@ -60,17 +44,12 @@ async def create(settings: CatalogSettings) -> App:
         await _refresh_prices(prices, settings.price_refresh_seconds)
 
     background: list[Callable[[], Awaitable[None]]] = [refresh_prices]
-    redis = None
+    closing: list[Callable[[], Awaitable[object]]] = [database.close]
     if settings.redis_url is not None:
         redis = Redis.from_url(settings.redis_url.get_secret_value())
         background.append(OutboxRelay(database, redis).run)
-
-    async def close() -> None:
-        if redis is not None:
-            await redis.aclose()
-        await database.close()
-
-    return App(server, background, close)
+        closing.insert(0, redis.aclose)
+    return App(server, background, closing)
 
 
 async def _refresh_prices(prices: PriceStore, interval: float) -> None:

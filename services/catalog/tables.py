@@ -11,7 +11,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -24,6 +23,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, ExcludeConstraint
+
+from servemark.runtime.events.outbox import outbox_table
 
 metadata = MetaData(
     schema="catalog",
@@ -245,18 +246,4 @@ Index(
 )
 Index("idx_model_use_cases_use_case_id", model_use_cases.c.use_case_id)
 
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("topic", Text, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("published_at", DateTime(timezone=True)),
-)
-Index("idx_outbox_unpublished", outbox.c.id, postgresql_where=text("published_at IS NULL"))
-Index(
-    "idx_outbox_published_at",
-    outbox.c.published_at,
-    postgresql_where=text("published_at IS NOT NULL"),
-)
+outbox = outbox_table(metadata)

@@ -1,14 +1,14 @@
 """Puts the gateway together. Read top to bottom, it says what it is made of."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from servemark.catalog.v1 import catalog_service_pb2
 from servemark.gateway.v1 import admin_service_pb2, admin_service_pb2_grpc
 from servemark.ingest.v1 import ingest_service_pb2
 from servemark.ranking.v1 import ranking_service_pb2
+from servemark.runtime.app import App
 from servemark.runtime.channels import open_channel
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.server import ServiceServer
@@ -36,20 +36,6 @@ SERVICES_BEHIND: Mapping[str, ServiceName] = {
 }
 # Their descriptors have to be in the pool: the forwarder and reflection read them there.
 _CONTRACT = (admin_service_pb2, catalog_service_pb2, ingest_service_pb2, ranking_service_pb2)
-
-
-@dataclass
-class App:
-    """A gateway ready to serve: start `server`, run `background` beside it, `close` at the end."""
-
-    server: ServiceServer
-    background: list[Callable[[], Awaitable[None]]]
-    _closing: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
-
-    async def close(self) -> None:
-        """Gives back everything the gateway holds, after `server` has stopped."""
-        for close in self._closing:
-            await close()
 
 
 async def create(settings: GatewaySettings) -> App:

@@ -1,22 +1,10 @@
-"""`python -m services.ingest`: the ingest service, until SIGTERM."""
+"""`python -m services.ingest`: takes results in, until SIGTERM."""
 
-import asyncio
+import sys
 
-from servemark.runtime.settings import load
-from servemark.runtime.telemetry import configure_logging
-from services.ingest.app import IngestSettings, create
-
-
-async def main() -> None:
-    """Runs the service. Settings come from the environment."""
-    settings = load(IngestSettings)
-    configure_logging(settings.log_level, settings.log_format, "ingest")
-    app = await create(settings)
-    try:
-        await app.server.run(*app.background)
-    finally:
-        await app.close()
-
+from servemark.runtime.app import run_service
+from services.ingest.app import create
+from services.ingest.settings import IngestSettings
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(run_service("ingest", IngestSettings, create))

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from servemark.runtime.events.outbox import outbox_table
 from services.ingest.metrics import METRIC_COLUMNS
 
 metadata = MetaData(
@@ -235,21 +236,7 @@ Index(
     daily_model_stats.c.model_id,
 )
 
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("topic", Text, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    Column("created_at", DateTime(timezone=True), nullable=False),
-    Column("published_at", DateTime(timezone=True)),
-)
-Index("idx_outbox_unpublished", outbox.c.id, postgresql_where=text("published_at IS NULL"))
-Index(
-    "idx_outbox_published_at",
-    outbox.c.published_at,
-    postgresql_where=text("published_at IS NOT NULL"),
-)
+outbox = outbox_table(metadata)
 
 settings = Table(
     "settings",

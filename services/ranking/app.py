@@ -4,7 +4,6 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from redis.asyncio import Redis
@@ -12,6 +11,7 @@ from redis.asyncio import Redis
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
+from servemark.runtime.app import App
 from servemark.runtime.channels import open_channel
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.consumer import EventConsumer
@@ -28,20 +28,6 @@ from services.ranking.store_rankings import RankingStore
 
 SERVICE = ranking_service_pb2.DESCRIPTOR.services_by_name["RankingService"].full_name
 GROUP = "ranking"
-
-
-@dataclass
-class App:
-    """A ranking ready to serve: start `server`, run `background` beside it, `close` at the end."""
-
-    server: ServiceServer
-    background: list[Callable[[], Awaitable[None]]]
-    _closing: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
-
-    async def close(self) -> None:
-        """Gives back everything the service holds, after `server` has stopped."""
-        for close in self._closing:
-            await close()
 
 
 async def create(settings: RankingSettings) -> App:

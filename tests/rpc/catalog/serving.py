@@ -12,7 +12,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 from migrations.runner import migrate_async
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
-from services.catalog.app import App, CatalogSettings, create
+from servemark.runtime.app import App
+from services.catalog.app import create
+from services.catalog.settings import CatalogSettings
 from tests.support import servers
 
 T = TypeVar("T")

@@ -13,9 +13,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from servemark.gateway.v1 import admin_service_pb2_grpc
 from servemark.ingest.v1 import ingest_service_pb2_grpc
+from servemark.runtime.app import App
 from servemark.runtime.database import Database
 from servemark.runtime.settings import ServiceSettings
-from services.gateway.app import App, create
+from services.gateway.app import create
 from services.gateway.keys import create_key_row
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import KeyStore

@@ -26,7 +26,9 @@ from servemark.ingest.v1.result_stream_pb2 import (
     StreamResultsRequest,
     StreamResultsResponse,
 )
-from services.ingest.app import App, IngestSettings, create
+from servemark.runtime.app import App
+from services.ingest.app import create
+from services.ingest.settings import IngestSettings
 from tests.rpc.catalog.serving import serving as serving_catalog
 from tests.rpc.ingest.builders import (
     FRAMEWORK,

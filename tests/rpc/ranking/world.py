@@ -43,7 +43,9 @@ from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
 from servemark.type.v1.range_pb2 import TokenRange
 from services.catalog import app as catalog_app
+from services.catalog.settings import CatalogSettings
 from services.ingest import app as ingest_app
+from services.ingest.settings import IngestSettings
 from tests.rpc.ranking.serving import ranking, running
 
 SMALL, LARGE = "acme/Small-8B", "acme/Large-70B"
@@ -226,12 +228,12 @@ async def world(
     async with AsyncExitStack() as stack:
         common = {"database_url": dsn, "redis_url": redis_url, "port_base": 0, "metrics_port": 0}
         catalog = await stack.enter_async_context(
-            running(await catalog_app.create(catalog_app.CatalogSettings(**common)))  # type: ignore[arg-type]
+            running(await catalog_app.create(CatalogSettings(**common)))  # type: ignore[arg-type]
         )
         ingest = await stack.enter_async_context(
             running(
                 await ingest_app.create(
-                    ingest_app.IngestSettings(**common, catalog_target=catalog)  # type: ignore[arg-type]
+                    IngestSettings(**common, catalog_target=catalog)  # type: ignore[arg-type]
                 )
             )
         )

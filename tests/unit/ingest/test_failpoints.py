@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.ingest.app import IngestSettings
 from services.ingest.failpoints import PLACES, FailpointError, Failpoints
+from services.ingest.settings import IngestSettings
 
 
 def test_none_is_set_unless_asked_for() -> None:
