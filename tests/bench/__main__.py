@@ -11,10 +11,13 @@ Exit codes: 0 done, 1 a measure failed (the others are written), 2 no measure ha
 import argparse
 import importlib
 import json
+import logging
 import pkgutil
 import sys
 import traceback
 from pathlib import Path
+
+import structlog
 
 import tests.bench
 from tests.bench.harness import MEASURES, Bench, Figure, Measure
@@ -46,6 +49,8 @@ def main() -> int:
         for name, measure in sorted(MEASURES.items())
         if not options.names or name.startswith(tuple(options.names))
     ]
+    # Services that run in this process would write a line for each call between the figures.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     return take(chosen, Bench(quick=options.quick))
 
 
