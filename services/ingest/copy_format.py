@@ -52,6 +52,7 @@ _count = Struct("!h").pack
 _int4 = Struct("!ii").pack
 _int8 = Struct("!iq").pack
 _float8 = Struct("!id").pack
+_uuid_and_time = Struct("!i16siq").pack
 
 
 def uuid_field(value: bytes) -> bytes:
@@ -59,9 +60,9 @@ def uuid_field(value: bytes) -> bytes:
     return _UUID_LENGTH + value
 
 
-def time_field(milliseconds: int) -> bytes:
-    """A timestamptz, given Unix milliseconds."""
-    return _int8(8, milliseconds * 1000 - _EPOCH_2000_US)
+def key_fields(identifier: bytes, milliseconds: int) -> bytes:
+    """A uuid and a timestamptz, given 16 bytes and Unix milliseconds."""
+    return _uuid_and_time(16, identifier, 8, milliseconds * 1000 - _EPOCH_2000_US)
 
 
 def bytes_field(value: bytes | None) -> bytes:
@@ -80,7 +81,7 @@ def int8_field(value: int | None) -> bytes:
 
 
 def float8_fields(values: Iterable[float | None]) -> bytes:
-    """Several double precision fields; NULL for None."""
+    """Double precision fields; NULL for None."""
     return b"".join([NULL if value is None else _float8(8, value) for value in values])
 
 

@@ -172,6 +172,15 @@ class StoredRows:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    """An event as the outbox holds it."""
+
+    id: UUID
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """A result as it is stored, with its configuration. `metrics` has every figure's column."""
 

@@ -5,7 +5,7 @@ its percentiles come from, the tool's own figures and the digest of its source. 
 tool, or when it was stored: the same measurement may come by another road.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,11 +19,17 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest import copy_format
 from services.ingest.failpoints import Failpoints
 from services.ingest.metrics import METRIC_COLUMNS
-from services.ingest.records import BatchOutcome, CheckedBatch, RowRejection, StoredRows
+from services.ingest.records import (
+    BatchOutcome,
+    CheckedBatch,
+    OutboxEvent,
+    RowRejection,
+    StoredRows,
+)
 from services.ingest.tables import streams
 
-# Writes the event of a batch in the batch's transaction.
-Announce = Callable[[AsyncConnection, UUID, int, StoredRows], Awaitable[None]]
+# Makes the event that says what a batch of a stream stored.
+Announce = Callable[[UUID, int, StoredRows], OutboxEvent]
 
 SAME_CONTENT: Final = (
     "config_id",
@@ -41,7 +47,6 @@ _COLUMNS = ", ".join(copy_format.COPY_COLUMNS)
 # Nothing is known of the size of the temporary table: without the two settings the planner may read
 # every partition to compare a few rows.
 _PREPARE_INCOMING = f"""
-    ROLLBACK TO SAVEPOINT rows;
     CREATE TEMP TABLE IF NOT EXISTS incoming_results ON COMMIT DELETE ROWS AS
         SELECT {_COLUMNS}, 0 AS {copy_format.POSITION_COLUMN}
         FROM ingest.benchmark_results WITH NO DATA;
@@ -79,6 +84,9 @@ _ADVANCE = """
     WITH marked AS (
         INSERT INTO dirty_days (model_id, stats_date)
         SELECT * FROM unnest($5::uuid[], $6::date[])
+    ), told AS (
+        INSERT INTO outbox (id, topic, payload, created_at)
+        SELECT $12::uuid, $13::text, $14::bytea, statement_timestamp() WHERE $12 IS NOT NULL
     ), refused AS (
         INSERT INTO result_rejections
             (stream_id, sequence, row_index, result_id, reason, detail, payload_sha256)
@@ -102,7 +110,7 @@ class PartitionMissingError(LookupError):
 class AppendStore:
     """Makes batches durable, each exactly once.
 
-    `announce` writes the event that says so; `failpoints` are for tests of faults.
+    `announce` makes the event that says so; `failpoints` are for tests of faults.
     """
 
     def __init__(self, database: Database, announce: Announce, failpoints: Failpoints) -> None:
@@ -120,6 +128,22 @@ class AppendStore:
         is the same, only the cheaper way to it differs.
         """
         self._failpoints.hit("before_tx")
+        compare = expect_duplicates or batch.has_repeated_ids
+        try:
+            outcome = await self._attempt(stream_id, batch, compare=compare)
+        except asyncpg.UniqueViolationError:
+            # Some rows are stored already. All of the attempt was rolled back.
+            outcome = await self._attempt(stream_id, batch, compare=True)
+        except asyncpg.CheckViolationError as error:
+            # The only check on results is that of the partitions.
+            raise PartitionMissingError(str(error)) from error
+        self._failpoints.hit("after_commit_before_ack")
+        return outcome
+
+    async def _attempt(
+        self, stream_id: UUID, batch: CheckedBatch, *, compare: bool
+    ) -> BatchOutcome:
+        """One transaction. Without `compare`, rows that are stored already make it fail."""
         async with self._database.transaction() as connection:
             expected = await self._lock_cursor(connection, stream_id)
             if batch.sequence < expected:
@@ -127,9 +151,8 @@ class AppendStore:
             if batch.sequence > expected:
                 raise _gap(batch.sequence, expected)
             driver = await driver_connection(connection)
-            stored, reused = await _store_rows(
-                driver, batch, compare=expect_duplicates or batch.has_repeated_ids
-            )
+            store = _store_compared if compare else _store_fresh
+            stored, reused = await store(driver, batch)
             self._failpoints.hit("after_rows")
             outcome = BatchOutcome(
                 sequence=batch.sequence,
@@ -137,11 +160,9 @@ class AppendStore:
                 duplicate_count=len(batch.rows) - stored.count - len(reused),
                 rejections=sorted((*batch.rejections, *reused), key=lambda refused: refused.row),
             )
-            await _advance(driver, stream_id, outcome, stored)
-            if stored.count:
-                await self._announce(connection, stream_id, batch.sequence, stored)
+            event = self._announce(stream_id, batch.sequence, stored) if stored.count else None
+            await _advance(driver, stream_id, outcome, stored, event)
             self._failpoints.hit("before_commit")
-        self._failpoints.hit("after_commit_before_ack")
         return outcome
 
     async def _lock_cursor(self, connection: AsyncConnection, stream_id: UUID) -> int:
@@ -164,40 +185,26 @@ def _gap(sequence: int, expected: int) -> ServemarkError:
     )
 
 
-async def _store_rows(
-    driver: Any, batch: CheckedBatch, *, compare: bool
-) -> tuple[StoredRows, list[RowRejection]]:
-    """Stores the rows that are new, and the rejections of those whose id has other content."""
+async def _store_fresh(driver: Any, batch: CheckedBatch) -> tuple[StoredRows, list[RowRejection]]:
+    """Stores rows that are all new. Raises UniqueViolationError if one is not."""
     if not batch.rows:
         return StoredRows(0, frozenset(), frozenset()), []
-    await driver.execute("SAVEPOINT rows")
-    try:
-        if not compare and await _store_fresh(driver, batch):
-            return StoredRows(len(batch.rows), batch.config_ids, batch.model_days), []
-        return await _store_compared(driver, batch)
-    except asyncpg.CheckViolationError as error:
-        # The only check on results is that of the partitions.
-        raise PartitionMissingError(str(error)) from error
-
-
-async def _store_fresh(driver: Any, batch: CheckedBatch) -> bool:
-    """Whether all rows were new, and are stored now. If not, the transaction has to go back."""
-    try:
-        await driver.copy_to_table(
-            "benchmark_results",
-            source=copy_format.document(batch.rows),
-            columns=copy_format.COPY_COLUMNS,
-            format="binary",
-        )
-    except asyncpg.UniqueViolationError:
-        return False
-    return True
+    await driver.copy_to_table(
+        "benchmark_results",
+        source=copy_format.document(batch.rows),
+        columns=copy_format.COPY_COLUMNS,
+        format="binary",
+    )
+    return StoredRows(len(batch.rows), batch.config_ids, batch.model_days), []
 
 
 async def _store_compared(
     driver: Any, batch: CheckedBatch
 ) -> tuple[StoredRows, list[RowRejection]]:
-    """The way for batches with rows that are stored already, or twice in the batch."""
+    """Stores the rows that are new, and compares the others with what is stored.
+
+    Returns also the rejections of rows whose id is stored with other content.
+    """
     await driver.execute(_PREPARE_INCOMING)
     await driver.copy_to_table(
         "incoming_results",
@@ -216,8 +223,14 @@ async def _store_compared(
     return stored, [batch.refuse_reused(row["position"]) for row in reused]
 
 
-async def _advance(driver: Any, stream_id: UUID, outcome: BatchOutcome, stored: StoredRows) -> None:
-    """Moves the cursor on and notes the days to calculate again and the refused rows."""
+async def _advance(
+    driver: Any,
+    stream_id: UUID,
+    outcome: BatchOutcome,
+    stored: StoredRows,
+    event: OutboxEvent | None,
+) -> None:
+    """Moves the cursor on, and notes the days to calculate again, the refused rows, the event."""
     refused = outcome.rejections
     days = sorted(stored.model_days)
     await driver.execute(
@@ -233,4 +246,7 @@ async def _advance(driver: Any, stream_id: UUID, outcome: BatchOutcome, stored: 
         [reason_name(rejection.reason) for rejection in refused],
         [rejection.detail for rejection in refused],
         [rejection.payload_sha256 for rejection in refused],
+        event.id if event else None,
+        event.topic if event else None,
+        event.payload if event else None,
     )
