@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from servemark.ingest.v1 import result_query_pb2 as query
 from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
+from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceServicer
 from servemark.runtime.errors import ServemarkError, not_found, reason_name
 from servemark.runtime.paging import encode_token, filter_digest, page_size
@@ -23,6 +24,8 @@ from services.ingest.store_results import ResultStore
 from services.ingest.store_streams import StreamStore
 
 MAX_LISTED_REJECTIONS: Final = 1000
+# A client takes 4 MiB unless told otherwise, and one result may have 16 KiB of the tool's figures.
+MAX_PAGE_BYTES: Final = 3 * 1024 * 1024
 
 T = TypeVar("T")
 StreamMessage = stream_pb2.AppendResultsRequest | stream_pb2.StreamResultsRequest
@@ -111,10 +114,12 @@ class IngestServicer(IngestServiceServicer):
         check.raise_if_any()
         digest = _digest("ListBenchmarkResults", request.filter)
         after = convert_query.results_after(digest, request.page_token)
-        results, more = _page(await self._results.page(wanted, after, size + 1), size)
+        found = await self._results.page(wanted, after, size + 1)
+        results = _fitting([convert.result_to_proto(result) for result in found[:size]])
+        more = len(found) > len(results)
         return query.ListBenchmarkResultsResponse(
-            benchmark_results=[convert.result_to_proto(result) for result in results],
-            next_page_token=encode_token(digest, [str(results[-1].id)]) if more else "",
+            benchmark_results=results,
+            next_page_token=encode_token(digest, [results[-1].id]) if more else "",
         )
 
     async def ListConfigSummaries(
@@ -209,3 +214,13 @@ def _digest(method: str, filters: Any) -> str:
 def _page(rows: Sequence[T], size: int) -> tuple[Sequence[T], bool]:
     """The rows of a page, and whether there are more."""
     return rows[:size], len(rows) > size
+
+
+def _fitting(results: list[BenchmarkResult]) -> list[BenchmarkResult]:
+    """The results that fit into one answer: the first always does."""
+    size = 0
+    for index, result in enumerate(results):
+        size += result.ByteSize()
+        if index and size > MAX_PAGE_BYTES:
+            return results[:index]
+    return results

@@ -264,3 +264,13 @@ async def test_pages_are_complete_and_never_repeat_while_results_arrive(ingest: 
     assert len(seen) == len(set(seen))
     assert {one.id for one in before} <= set(seen)
     assert seen == sorted(seen, reverse=True)
+
+
+async def test_a_page_of_large_results_is_cut_to_what_a_client_takes(ingest: Served) -> None:
+    large = '{"samples": "' + "x" * 16_000 + '"}'
+    sent = [row(detailed_metrics_json=large) for _ in range(400)]
+    await append(ingest.stub, header(), batch(0, sent[:200]), batch(1, sent[200:]))
+    read = [page async for page in pages(ingest.stub, 1000)]
+    assert sorted(result.id for page in read for result in page) == sorted(one.id for one in sent)
+    assert len(read) == 3
+    assert all(sum(result.ByteSize() for result in page) <= 3 * 1024 * 1024 for page in read)

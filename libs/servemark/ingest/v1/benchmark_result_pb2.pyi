@@ -181,7 +181,7 @@ class ResultRow(_message.Message):
     """SHA-256 of the document the result was read from: 32 bytes. Empty: none."""
     @_builtins.property
     def benchmark_time(self) -> _timestamp_pb2.Timestamp:
-        """When the run ended. Required."""
+        """When the run ended; kept to the millisecond, as the id carries it. Required."""
 
     @_builtins.property
     def metrics(self) -> Global___ResultMetrics:

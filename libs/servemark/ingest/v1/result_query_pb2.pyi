@@ -154,7 +154,7 @@ class ListBenchmarkResultsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most results to return: 1 to 1,000. 0: 50."""
+    """Most results to return: 1 to 1,000. 0: 50. A page of large entries may hold fewer, so that it stays below 4 MiB."""
     page_token: _builtins.str
     """`next_page_token` of the page before, with the same filter. Empty: the first page."""
     @_builtins.property
