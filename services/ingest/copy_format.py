@@ -131,8 +131,3 @@ def document_with_positions(rows: Sequence[bytes], positions: Sequence[int]) -> 
 
 def _led_by(start: bytes, rows: Sequence[bytes]) -> list[bytes]:
     return [start + row for row in rows]
-
-
-def has_repeated_ids(rows: Sequence[bytes]) -> bool:
-    """Whether two encoded rows have the same id, which is their first field."""
-    return len({row[4:20] for row in rows}) < len(rows)

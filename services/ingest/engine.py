@@ -14,7 +14,7 @@ from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest.catalog import CatalogClient
 from services.ingest.convert_stream import Header
-from services.ingest.copy_format import config_fields, has_repeated_ids
+from services.ingest.copy_format import config_fields
 from services.ingest.flow import MemoryGate, read_ahead
 from services.ingest.partitions import NativePartitions
 from services.ingest.records import BatchOutcome, CheckedBatch, NewConfig, RowRejection, Stream
@@ -234,7 +234,6 @@ def _checked(
             )
             for index, day in touched
         ),
-        has_repeated_ids=has_repeated_ids(fields),
         rejections=refused,
         refuse_reused=lambda position: rejection(position, batch.rows[position], id_reused()),
     )

@@ -136,7 +136,6 @@ class CheckedBatch:
     positions: Sequence[int]
     config_ids: frozenset[UUID]
     model_days: frozenset[tuple[UUID, date]]
-    has_repeated_ids: bool
     rejections: Sequence[RowRejection]
     refuse_reused: Callable[[int], RowRejection]
 

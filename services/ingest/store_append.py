@@ -128,11 +128,10 @@ class AppendStore:
         is the same, only the cheaper way to it differs.
         """
         self._failpoints.hit("before_tx")
-        compare = expect_duplicates or batch.has_repeated_ids
         try:
-            outcome = await self._attempt(stream_id, batch, compare=compare)
+            outcome = await self._attempt(stream_id, batch, compare=expect_duplicates)
         except asyncpg.UniqueViolationError:
-            # Some rows are stored already. All of the attempt was rolled back.
+            # A row is stored already, or twice in the batch. All of the attempt was rolled back.
             outcome = await self._attempt(stream_id, batch, compare=True)
         except asyncpg.CheckViolationError as error:
             # The only check on results is that of the partitions.

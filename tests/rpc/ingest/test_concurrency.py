@@ -4,7 +4,9 @@ import asyncio
 import random
 from collections import Counter
 
+from servemark.ingest.v1.result_stream_pb2 import GetStreamCursorRequest
 from tests.rpc.ingest.builders import batch, header, now_ms, row, rows
+from tests.rpc.ingest.holding import held, waiting_backends
 from tests.rpc.ingest.serving import AppendCall, Served, append, serving_ingest
 
 
@@ -54,6 +56,31 @@ async def test_streams_that_bring_the_same_rows_in_any_order_store_each_once(
     assert sum(stored for stored, _ in brought) == 300
     assert sum(duplicates for _, duplicates in brought) == 5 * 300
     assert ingest.stored() == 300
+
+
+async def test_batches_with_the_same_rows_never_wait_in_a_circle(ingest: Served) -> None:
+    await append(ingest.stub, header(), batch(0, rows(1)))
+    known = rows(3)
+    async with held(ingest.dsn, known[1]):
+        # Each has stored its first row when it meets the one that is held.
+        calls = [
+            asyncio.create_task(append(ingest.stub, header(), batch(0, order)))
+            for order in (known, known[::-1])
+        ]
+        await waiting_backends(ingest.dsn, 2)
+    answers = await asyncio.gather(*calls)
+    assert sum(acks[0].stored_count for _, acks in answers) == 3
+    assert sum(acks[0].duplicate_count for _, acks in answers) == 3
+
+
+async def test_clients_of_one_stream_count_duplicates_once(ingest: Served) -> None:
+    known = rows(20)
+    await append(ingest.stub, header(), batch(0, known))
+    message = header()
+    batches = [batch(sequence, known) for sequence in range(20)]
+    await asyncio.gather(*(append(ingest.stub, message, *batches) for _ in range(6)))
+    cursor = await ingest.stub.GetStreamCursor(GetStreamCursorRequest(stream_id=message.stream_id))
+    assert (cursor.next_sequence, cursor.stored_count, cursor.duplicate_count) == (20, 0, 400)
 
 
 async def test_of_racing_rows_with_one_id_one_content_is_stored(ingest: Served) -> None:

@@ -5,11 +5,14 @@ import time
 from statistics import fmean
 from typing import Any
 
+import asyncpg
 import numpy as np
 import pytest
 
 from servemark.ingest.v1.benchmark_result_pb2 import ResultRow
 from servemark.ingest.v1.result_query_pb2 import DailyModelStats, ListDailyModelStatsRequest
+from servemark.runtime.database import Database
+from services.ingest.store_daily import DailyStore
 from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import OTHER_MODEL, batch, config, header, now_ms, row
 from tests.rpc.ingest.serving import Served, append, serving, serving_ingest
@@ -124,6 +127,31 @@ async def test_several_processes_calculate_together(ingest: Served) -> None:
         while sum(s.total_benchmarks for s in await daily(ingest)) != total:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
+
+
+async def test_a_calculation_waits_for_another_of_the_same_day(ingest_dsn: str) -> None:
+    async with serving(ingest_dsn, roll_up_seconds=3600) as ingest:
+        await append(ingest.stub, header(), batch(0, [row()]))
+        model, day = ingest.value(
+            "SELECT (model_id, benchmark_date) FROM ingest.benchmark_results LIMIT 1"
+        )
+        database = Database(ingest_dsn, "ingest")
+        other = await asyncpg.connect(ingest_dsn)
+        try:
+            async with other.transaction():
+                key = f"daily_model_stats {day} {model}"
+                await other.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", key)
+                calculation = asyncio.create_task(DailyStore(database).roll_up())
+                await asyncio.sleep(0.2)
+                assert not calculation.done()
+                # What is stored while it waits counts.
+                await append(ingest.stub, header(), batch(0, [row(), row()]))
+            await calculation
+            (stats,) = await daily(ingest)
+            assert stats.total_benchmarks == 3
+        finally:
+            await other.close()
+            await database.close()
 
 
 async def test_days_are_filtered_and_come_in_pages(ingest: Served) -> None:

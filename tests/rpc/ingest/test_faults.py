@@ -6,17 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import asyncpg
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from servemark.embedded import EmbeddedPostgres
-from servemark.ingest.v1.benchmark_result_pb2 import ResultRow
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ingest.v1.result_stream_pb2 import (
     GetStreamCursorRequest,
@@ -26,57 +23,12 @@ from servemark.ingest.v1.result_stream_pb2 import (
 from servemark.runtime.probe import is_serving
 from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import batch, header, now_ms, row, rows
+from tests.rpc.ingest.holding import held, waiting_backends
 from tests.rpc.ingest.serving import AppendCall, Served, append, seed, serving, stream
 from tests.support import servers
 from tests.support.stack import free_block
 
 pytestmark = pytest.mark.faults
-
-HOLD = """
-    INSERT INTO ingest.benchmark_results (
-        id, benchmarked_at, config_id, model_id, model_version_id, hardware_config_id,
-        framework_id, stream_id, workload_type, percentile_source, tool, tool_version
-    )
-    SELECT $1, $2, config_id, model_id, model_version_id, hardware_config_id,
-        framework_id, stream_id, workload_type, percentile_source, tool, tool_version
-    FROM ingest.benchmark_results LIMIT 1
-"""
-WAITING = """
-    SELECT pid FROM pg_stat_activity
-    WHERE application_name = 'servemark-ingest' AND wait_event_type = 'Lock'
-        AND query LIKE 'COPY%' AND datname = current_database()
-"""
-
-
-@asynccontextmanager
-async def held(dsn: str, middle: ResultRow) -> AsyncIterator[asyncpg.Connection]:
-    """An open transaction with a row's id: a COPY of that row waits in the middle of its batch."""
-    connection = await asyncpg.connect(dsn)
-    transaction = connection.transaction()
-    await transaction.start()
-    moment = middle.benchmark_time.ToDatetime(tzinfo=UTC)
-    await connection.execute(HOLD, middle.id, moment)
-    try:
-        yield connection
-    finally:
-        if not connection.is_closed():
-            await transaction.rollback()
-            await connection.close()
-
-
-async def waiting_backend(dsn: str) -> int:
-    """The process id of the backend whose COPY waits."""
-    # Within a transaction the view would show the same moment for ever.
-    connection = await asyncpg.connect(dsn)
-    try:
-        async with asyncio.timeout(10):
-            while True:
-                pid = await connection.fetchval(WAITING)
-                if pid is not None:
-                    return int(pid)
-                await asyncio.sleep(0.01)
-    finally:
-        await connection.close()
 
 
 def retry_delay(error: grpc.aio.AioRpcError) -> float:
@@ -98,7 +50,7 @@ async def test_a_backend_ended_in_the_middle_of_a_copy_stores_nothing(ingest: Se
         await call.open(message)
         async with held(ingest.dsn, content[1000]) as connection:
             await call.send(batch(1, content))
-            pid = await waiting_backend(ingest.dsn)
+            (pid,) = await waiting_backends(ingest.dsn)
             assert await connection.fetchval("SELECT pg_terminate_backend($1)", pid)
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call.read()
@@ -151,7 +103,7 @@ async def test_a_killed_server_recovers_and_nothing_is_lost_or_doubled() -> None
             async with held(dsn, content[1000]) as connection:
                 await call.send(batch(1, content))
                 # SIGKILL of one backend makes the server end all of them and recover.
-                os.kill(await waiting_backend(dsn), signal.SIGKILL)
+                os.kill((await waiting_backends(dsn))[0], signal.SIGKILL)
                 refused = await failure(call.read())
                 assert refused.code is grpc.StatusCode.UNAVAILABLE
                 await connection.close()
