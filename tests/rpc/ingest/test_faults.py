@@ -56,6 +56,7 @@ async def test_a_backend_ended_in_the_middle_of_a_copy_stores_nothing(ingest: Se
                 await call.read()
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert retry_delay(refused.value) > 0
+        assert "Send the batch again" in (refused.value.details() or "")
         assert ingest.stored() == 3
     _, acks = await append(ingest.stub, message, batch(0, rows(3)), batch(1, content))
     assert [(ack.stored_count, ack.replayed) for ack in acks] == [(0, True), (2000, False)]

@@ -11,6 +11,7 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from servemark.type.v1.provenance_pb2 import Provenance
 from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import OTHER_MODEL, batch, config, header, row, rows
+from tests.rpc.ingest.holding import held_config, waiting_backends
 from tests.rpc.ingest.serving import AppendCall, Served, append, serving_ingest, stream
 from tests.support.stack import free_block
 
@@ -130,6 +131,22 @@ async def test_racing_streams_agree_on_the_configurations(ingest: Served) -> Non
     found = {frozenset(outcome.config_id for outcome in opened.configs) for opened, _ in answers}
     assert len(found) == 1
     assert ingest.value("SELECT count(*) FROM ingest.benchmark_configs") == len(shapes)
+
+
+async def test_streams_that_name_the_same_configurations_never_wait_in_a_circle(
+    ingest: Served,
+) -> None:
+    await append(ingest.stub, header(config(concurrency=9)))
+    shapes = [config(concurrency=index) for index in (1, 2, 3)]
+    async with held_config(ingest.dsn, 2):
+        calls = [
+            asyncio.create_task(append(ingest.stub, header(*order)))
+            for order in (shapes, shapes[::-1])
+        ]
+        await waiting_backends(ingest.dsn, 2)
+    (first, _), (second, _) = await asyncio.gather(*calls)
+    ids = [outcome.config_id for outcome in first.configs]
+    assert ids == [outcome.config_id for outcome in reversed(second.configs)]
 
 
 async def test_only_rows_of_an_unresolved_configuration_are_refused(ingest: Served) -> None:
