@@ -61,10 +61,13 @@ class DataDir:
         return self.root / "sample.json"
 
     def create(self) -> None:
-        """Makes the folder, for its owner only."""
+        """Makes the folder. Others may pass through it, not list it; what is secret is 0600.
+
+        Started by root, PostgreSQL runs as another user, whose data lies below.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        self.root.chmod(0o700)
-        self.logs.mkdir(exist_ok=True)
+        self.root.chmod(0o711)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
 
     def key_pepper(self) -> str:
         """The pepper of stored key hashes: made once, because without it every key is lost."""
