@@ -17,6 +17,7 @@ import pytest
 from servemark.client.channel import connect
 from servemark.client.errors import ServemarkCallError
 from servemark.ingest.v1.result_query_pb2 import ListBenchmarkResultsRequest
+from tests.support import servers
 from tests.support.servers import temporary_folder
 from tests.support.stack import free_block, wait_until
 
@@ -27,7 +28,7 @@ READY = "Ctrl-C stops it"
 class Up:
     """One running `servemark up` and what it has printed."""
 
-    def __init__(self, folder: Path, base: int) -> None:
+    def __init__(self, folder: Path, base: int, **variables: str) -> None:
         self.folder = folder
         self.base = base
         self.out = folder / f"out-{time.monotonic_ns()}"
@@ -35,7 +36,8 @@ class Up:
         self.started = time.monotonic()
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith("SERVEMARK_")
-        } | {"SERVEMARK_PORT_BASE": str(base), "SERVEMARK_METRICS_PORT": "0"}
+        } | {"SERVEMARK_PORT_BASE": str(base), "SERVEMARK_METRICS_PORT": "0", **variables}
+        self.environment = environment
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
                 [SERVEMARK, "up", "--data-dir", folder / "data"],
@@ -66,8 +68,8 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path, base: int) -> Iterator[Up]:
-    running = Up(folder, base)
+def up(folder: Path, base: int, **variables: str) -> Iterator[Up]:
+    running = Up(folder, base, **variables)
     try:
         yield running
     finally:
@@ -88,7 +90,9 @@ def test_up_shows_a_recommendation_and_a_second_start_finds_its_data(folder: Pat
         text = first.out.read_text()
         assert "grpcurl" in text
         assert "servemark recommend" in text
-        assert "$/1M" in text or "per million" in text
+        assert "Why the first" in text
+        # The data is where the user looks for it, whoever the server runs as.
+        assert (folder / "data/postgres/server/cluster/PG_VERSION").exists()
         saved = json.loads((folder / "data/client.json").read_text())
         assert saved["key"] in text
         with connect(saved["target"], key=saved["key"]) as client:
@@ -154,3 +158,43 @@ def test_up_starts_again_what_was_killed(folder: Path) -> None:
                     return False
 
         wait_until(answers, 30, "ingest answers again")
+
+
+def test_up_and_doctor_use_the_servers_they_are_given(
+    folder: Path, fresh_database: str, valkey: str
+) -> None:
+    own = folder / "own"
+    own.mkdir()
+    with up(
+        own, free_block(), SERVEMARK_DATABASE_URL=fresh_database, SERVEMARK_REDIS_URL=valkey
+    ) as running:
+        running.wait_ready()
+        commands = [" ".join(child.cmdline()) for child in running.family()]
+        assert len(commands) == 4, commands
+        examined = subprocess.run(
+            [SERVEMARK, "doctor", "--data-dir", own / "data", "--json"],
+            env=running.environment,
+            cwd=own,
+            capture_output=True,
+            text=True,
+        )
+        assert examined.returncode == 0, examined.stderr
+        findings = {item["subject"]: item for item in json.loads(examined.stdout)}
+        assert findings["servers"]["text"] == "environment"
+        assert {item["state"] for item in findings.values()} == {"ok"}
+    assert (
+        servers.fetch_value(fresh_database, "SELECT count(*) FROM ingest.benchmark_results") > 200
+    )
+    idle = subprocess.run(
+        [SERVEMARK, "doctor", "--data-dir", own / "data", "--json"],
+        env={
+            key: value
+            for key, value in running.environment.items()
+            if key not in ("SERVEMARK_DATABASE_URL", "SERVEMARK_REDIS_URL")
+        },
+        cwd=own,
+        capture_output=True,
+        text=True,
+    )
+    states = {item["subject"]: item["state"] for item in json.loads(idle.stdout)}
+    assert states["PostgreSQL"] == states["gateway"] == "missing"
