@@ -10,6 +10,7 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import batch, config, header, now_ms, row, rows
 from tests.rpc.ingest.serving import AppendCall, Served, append, stream
+from tests.support import servers
 
 REUSED = ErrorReason.ERROR_REASON_ID_REUSED
 
@@ -218,6 +219,17 @@ async def test_the_last_and_the_first_millisecond_of_a_day_lie_in_their_days(
         day,
     )
     assert yesterday == 1
+
+
+async def test_a_day_that_was_dropped_comes_back_with_its_next_result(ingest: Served) -> None:
+    noon = now_ms() // 86_400_000 * 86_400_000 - 43_200_000
+    message = header()
+    await append(ingest.stub, message, batch(0, rows(3, noon)))
+    day = datetime.fromtimestamp(noon // 1000, UTC).date()
+    servers.execute(ingest.dsn, f"DROP TABLE ingest.benchmark_results_{day:%Y%m%d}")
+    _, acks = await append(ingest.stub, message, batch(1, rows(2, noon)))
+    assert counts(acks[0]) == (2, 0, 0)
+    assert ingest.stored() == 2
 
 
 async def test_a_time_is_kept_to_the_millisecond_that_the_id_carries(ingest: Served) -> None:
