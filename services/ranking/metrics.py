@@ -112,7 +112,8 @@ def rounded(value: float, digits: int = 3) -> str:
     ['31.3', '1,240', '0.0457', '2.5', '300', '0']
     """
     text = f"{value:.{digits}g}"
-    if not 1e3 <= abs(float(text)) < 1e15:
+    # Python writes an exponent as soon as there are more places than digits: 1.5e+02.
+    if not 1 <= abs(float(text)) < 1e15:
         return text
     decimals = max(0, digits - len(str(int(abs(float(text))))))
     short = f"{float(text):,.{decimals}f}"

@@ -37,14 +37,15 @@ def notices_of(
     if result.degenerate:
         alone = result.order.size == 1
         text = (
-            "There is only one alternative, so its score says nothing."
+            "There is only one alternative, so its score compares it with no other."
             if alone
-            else "All alternatives are equal in every criterion, so the scores say nothing."
+            else "No criterion that counts tells the alternatives apart, so neither do the scores."
         )
         found.append(Message(Notice.KIND_DEGENERATE, text))
     for place, (label, metric) in enumerate(zip(labels, metrics, strict=True)):
         if result.constant[place] and not result.degenerate:
-            text = f"All alternatives have the same {label}; it cannot tell them apart."
+            same = "count as the same" if result.clipped[:, place].any() else "are the same"
+            text = f"All values of {label} {same}; it cannot tell the alternatives apart."
             found.append(Message(Notice.KIND_CRITERION_CONSTANT, text, metric))
         count = int(result.clipped[:, place].sum())
         if count:

@@ -152,6 +152,9 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
     runs = int(candidates.runs[index, place])
     by = "" if place == PLACE[limit.metric] else f" (by its {METRICS[place].label})"
     wanted = bound(limit.metric, limit.bound)
+    if verdict == UNCERTAIN and by:
+        other = f"{METRICS[place].label} is {least}" + (f" to {most}" if high > low else "")
+        return f"{wanted} is uncertain: another percentile keeps it, but {other}"
     if verdict == UNCERTAIN:
         return f"{wanted} is uncertain{by}: {least} to {most} over {runs} runs"
     kept = verdict != MISSED

@@ -102,6 +102,35 @@ async def test_equal_rows_or_one_row_share_a_finite_score_and_rank_one(
     assert answer.normalization == normalization or VECTOR
 
 
+@pytest.mark.parametrize(
+    ("rows", "criteria", "normalization"),
+    [
+        ({"x": [1, 1], "y": [1, 2]}, [criterion("a"), criterion("b", 0)], VECTOR),
+        ({"x": [5], "y": [9]}, [criterion("a", lower_bound=0, upper_bound=1)], FIXED),
+        ({"x": [0.3]}, [criterion("a", lower_bound=0, upper_bound=1)], FIXED),
+    ],
+)
+async def test_rows_that_no_weight_or_bound_tells_apart_are_not_called_equal(
+    stub: Any,
+    rows: dict[str, Sequence[float]],
+    criteria: Sequence[MatrixCriterion],
+    normalization: int,
+) -> None:
+    answer = await rank(stub, rows, criteria, normalization)
+    assert answer.degenerate
+    text = next(n.text for n in answer.notices if n.kind == Notice.KIND_DEGENERATE)
+    assert "equal" not in text
+    assert "says nothing" not in text
+
+
+async def test_a_criterion_that_clipping_makes_constant_is_not_called_the_same(stub: Any) -> None:
+    bounds = {"lower_bound": 0, "upper_bound": 1}
+    criteria = [criterion("a", **bounds), criterion("b", **bounds)]
+    answer = await rank(stub, {"x": [5, 0.1], "y": [9, 0.2]}, criteria, FIXED)
+    texts = [n.text for n in answer.notices if n.kind == Notice.KIND_CRITERION_CONSTANT]
+    assert texts == ["All values of a count as the same; it cannot tell the alternatives apart."]
+
+
 async def test_a_column_of_zeros_contributes_nothing(stub: Any) -> None:
     answer = await rank(stub, {"x": [0, 2], "y": [0, 1]})
     assert [(r.id, r.score) for r in answer.ranks] == [("x", 1.0), ("y", 0.0)]

@@ -3,7 +3,7 @@
 import pytest
 
 from servemark.type.v1.metric_pb2 import Metric
-from services.ranking.metrics import FAMILIES, METRICS, PLACE, bound, figure
+from services.ranking.metrics import FAMILIES, METRICS, PLACE, bound, figure, rounded
 
 
 def test_every_metric_of_the_contract_has_an_entry_in_the_contracts_order() -> None:
@@ -55,3 +55,13 @@ def test_a_limit_is_written_with_its_direction_and_all_its_digits() -> None:
     assert bound(Metric.METRIC_TTFT_P90_MS, 1234.5) == "TTFT p90 ≤ 1,234.5 ms"
     assert bound(Metric.METRIC_ACCURACY_SCORE, 0.9) == "accuracy ≥ 0.9"
     assert bound(Metric.METRIC_USD_PER_HOUR, 20.0) == "price per hour ≤ $20"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(9.96, "10"), (81.6, "82"), (148.5, "150"), (451.2, "450"), (999.6, "1,000")],
+)
+def test_a_number_with_more_places_than_digits_is_written_without_an_exponent(
+    value: float, text: str
+) -> None:
+    assert rounded(value, 2) == text

@@ -118,6 +118,24 @@ def test_limits_are_told_the_uncertain_first_and_with_what_decides_them() -> Non
     ]
 
 
+def test_percentiles_of_different_runs_that_contradict_each_other_are_told() -> None:
+    matrix = matrix_of([config(1, ttft_p50_ms=400.0, ttft_p99_ms=200.0)])
+    request = Request(
+        weights=((TTFT, 1.0),), limits=(Limit(TTFT_P90, 300.0),), accept_uncertain=True
+    )
+    assert (
+        "TTFT p90 ≤ 300 ms is uncertain: another percentile keeps it, but TTFT p50 is 400 ms."
+        in reasons(matrix, request)[1]
+    )
+
+
+def test_many_times_the_price_are_written_without_an_exponent() -> None:
+    speeds = {1: 45_000.0, 2: 100.0}
+    rows = [config(n, ttft_p50_ms=30.0, throughput_tokens_sec=v) for n, v in speeds.items()]
+    found = reasons(matrix_of(rows, [price(2.0)]), Request(weights=((TTFT, 1.0),)))
+    assert found[2][0].startswith("450x the price per million tokens of the cheapest")
+
+
 def test_a_single_run_and_figures_that_were_not_measured_are_confessed() -> None:
     estimated = Provenance.PROVENANCE_ESTIMATED
     matrix = matrix_of([config(1, ttft_p50_ms=30.0, provenance=estimated)])

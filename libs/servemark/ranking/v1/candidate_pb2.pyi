@@ -509,13 +509,13 @@ class Notice(_message.Message):
         KIND_NOTHING_FEASIBLE: Notice._Kind.ValueType  # 3
         """Nothing is left to rank; the exclusion counts say why."""
         KIND_DEGENERATE: Notice._Kind.ValueType  # 4
-        """All alternatives are equal in every criterion, or there is only one: the score says nothing."""
+        """No criterion of weight above 0 tells the alternatives apart, or there is only one: so neither does the score."""
         KIND_SCORES_RELATIVE: Notice._Kind.ValueType  # 5
         """Scores compare only the alternatives of this answer with each other."""
         KIND_NOT_MEASURED_INCLUDED: Notice._Kind.ValueType  # 6
         """Results that were not measured take part."""
         KIND_CRITERION_CONSTANT: Notice._Kind.ValueType  # 7
-        """A criterion has the same value everywhere and cannot tell alternatives apart."""
+        """A criterion has, or after clipping counts as, the same value everywhere and cannot tell alternatives apart."""
         KIND_VALUES_CLIPPED: Notice._Kind.ValueType  # 8
         """Values outside the fixed reference bounds were clipped to them."""
 
@@ -531,13 +531,13 @@ class Notice(_message.Message):
     KIND_NOTHING_FEASIBLE: Notice.Kind.ValueType  # 3
     """Nothing is left to rank; the exclusion counts say why."""
     KIND_DEGENERATE: Notice.Kind.ValueType  # 4
-    """All alternatives are equal in every criterion, or there is only one: the score says nothing."""
+    """No criterion of weight above 0 tells the alternatives apart, or there is only one: so neither does the score."""
     KIND_SCORES_RELATIVE: Notice.Kind.ValueType  # 5
     """Scores compare only the alternatives of this answer with each other."""
     KIND_NOT_MEASURED_INCLUDED: Notice.Kind.ValueType  # 6
     """Results that were not measured take part."""
     KIND_CRITERION_CONSTANT: Notice.Kind.ValueType  # 7
-    """A criterion has the same value everywhere and cannot tell alternatives apart."""
+    """A criterion has, or after clipping counts as, the same value everywhere and cannot tell alternatives apart."""
     KIND_VALUES_CLIPPED: Notice.Kind.ValueType  # 8
     """Values outside the fixed reference bounds were clipped to them."""
 

@@ -37,7 +37,7 @@ class GetParetoFrontRequest(_message.Message):
     use_case: _builtins.str
     """The use case whose workload lengths apply where the filter has none. Empty: none."""
     max_usd_per_hour: _builtins.float
-    """Most to pay, in US dollars an hour for the whole instance. Absent: no budget."""
+    """Most to pay, in US dollars an hour for the whole instance: 0 to 1,000,000,000. Absent: no budget."""
     include_dominated: _builtins.bool
     """Also return the points behind the front, with their ranks."""
     @_builtins.property

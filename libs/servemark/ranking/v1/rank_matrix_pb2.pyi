@@ -244,7 +244,7 @@ class RankMatrixResponse(_message.Message):
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
     degenerate: _builtins.bool
-    """All rows are equal in every criterion, or there is only one: the score says nothing."""
+    """No criterion of weight above 0 tells the rows apart, or there is only one: so neither does the score."""
     normalization: _recommend_pb2.Normalization.ValueType
     """Normalization as used."""
     @_builtins.property

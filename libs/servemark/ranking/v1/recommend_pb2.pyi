@@ -110,7 +110,7 @@ class RecommendRequest(_message.Message):
     no_default_limits: _builtins.bool
     """Do not apply the use case's default limits when `limits` is empty."""
     max_usd_per_hour: _builtins.float
-    """Most to pay, in US dollars an hour for the whole instance. Absent: no budget."""
+    """Most to pay, in US dollars an hour for the whole instance: 0 to 1,000,000,000. Absent: no budget."""
     normalization: Global___Normalization.ValueType
     """How values are made comparable."""
     accept_uncertain: _builtins.bool
