@@ -126,8 +126,8 @@ def _check_criterion(
             wrong.add(f"{field}.{name}", f"is {getattr(criterion, name):g}; it must be finite")
             sound = False
     if sound and criterion.lower_bound >= criterion.upper_bound:
-        text = f"is {criterion.upper_bound:g}; it must be above lower_bound"
-        wrong.add(f"{field}.upper_bound", f"{text}, which is {criterion.lower_bound:g}")
+        text = f"is {criterion.upper_bound!r}; it must be above lower_bound"
+        wrong.add(f"{field}.upper_bound", f"{text}, which is {criterion.lower_bound!r}")
 
 
 def _check_alternatives(wrong: Violations, message: RankMatrixRequest, criteria: int) -> None:

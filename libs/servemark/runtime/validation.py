@@ -70,7 +70,10 @@ class Violations:
     def number(self, field: str, value: float, *, low: float, high: float) -> None:
         """Notes `field` unless `value` is finite and within [low, high]."""
         if not (math.isfinite(value) and low <= value <= high):
-            self.add(field, f"is {value:g}; it must be from {low:g} to {high:g}")
+            allowed = f"from {plain(low)} to {plain(high)}"
+            if math.isinf(high):
+                allowed = f"{plain(low)} or more, finite"
+            self.add(field, f"is {plain(value)}; it must be {allowed}")
 
     def uuid(self, field: str, value: str, *, required: bool = True) -> UUID | None:
         """The id as a UUID, or None where it is absent or not one."""
@@ -108,6 +111,15 @@ class Violations:
         problem = json_problem(value, encoded_size)
         if problem:
             self.add(field, problem)
+
+
+def plain(value: float) -> str:
+    """A number with the digits that tell it from its neighbours: 1000000.4, not 1e+06.
+
+    >>> plain(1e6), plain(1000000.4), plain(0.5), plain(float("nan"))
+    ('1000000', '1000000.4', '0.5', 'nan')
+    """
+    return f"{value:.15g}"
 
 
 def json_problem(value: Any, encoded_size: int) -> str | None:

@@ -4,7 +4,7 @@ import math
 
 from servemark.catalog.v1.hardware_price_pb2 import HardwarePrice, ListHardwarePricesRequest
 from servemark.runtime.paging import page_size
-from servemark.runtime.validation import Violations
+from servemark.runtime.validation import Violations, plain
 from servemark.type.v1.provenance_pb2 import PurchaseOption
 from services.catalog.convert.fields import time_from_proto
 from services.catalog.records import HardwarePriceRow
@@ -27,7 +27,8 @@ def hardware_price_from_proto(price: HardwarePrice) -> NewPrice:
     check.enum("purchase_option", price.purchase_option, list(PurchaseOption.values()))
     usd = price.usd_per_hour
     if not (math.isfinite(usd) and 0 < usd <= MAX_USD_PER_HOUR):
-        check.add("usd_per_hour", f"is {usd:g}; it must be above 0 and at most {MAX_USD_PER_HOUR}")
+        text = f"is {plain(usd)}; it must be above 0 and at most {MAX_USD_PER_HOUR}"
+        check.add("usd_per_hour", text)
     if not price.HasField("valid_from_time"):
         check.add("valid_from_time", "is required")
     valid_from = time_from_proto(check, "valid_from_time", price.valid_from_time)
