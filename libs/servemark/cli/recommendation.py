@@ -23,6 +23,7 @@ from servemark.type.v1.metric_pb2 import (
     MetricLimit,
     MetricWeight,
 )
+from servemark.type.v1.provenance_pb2 import PurchaseOption
 
 _MAX_METRICS = 5
 
@@ -48,7 +49,7 @@ def print_recommendation(console: Console, response: RecommendResponse) -> None:
         first = response.recommendations[0]
         if first.reasons:
             console.print(Text("\nWhy the first", style="bold"))
-            print_bullets(console, first.reasons)
+            print_bullets(console, [*first.reasons, *price_basis(first.alternative)])
     print_criteria(console, response.weights, response.limits)
     print_exclusions(
         console, response.exclusion_counts, response.ranked_count, response.candidate_count
@@ -94,6 +95,20 @@ def alternative_text(alternative: candidate.Alternative) -> Text:
         f"\n{alternative.framework} {alternative.framework_version}",
         (f" · {load_text(alternative)}", "dim"),
     )
+
+
+def price_basis(alternative: candidate.Alternative) -> list[str]:
+    """The price the alternative was counted with and where it comes from, if there is one."""
+    if not alternative.HasField("price"):
+        return []
+    price = alternative.price
+    name = PurchaseOption.Name(price.purchase_option).removeprefix("PURCHASE_OPTION_")
+    option = name.lower().replace("_", " ") + (f" in {price.region}" if price.region else "")
+    since = price.valid_from_time.ToDatetime().date()
+    return [
+        f"Counted with ${price.usd_per_hour:,.2f} an hour, {option}, valid from {since}: "
+        f"{price.source}."
+    ]
 
 
 def load_text(alternative: candidate.Alternative) -> str:

@@ -6,6 +6,7 @@ from servemark.ranking.v1 import candidate_pb2 as candidate
 from servemark.ranking.v1.recommend_pb2 import Recommendation, RecommendResponse
 from servemark.type.v1 import metric_pb2 as metrics
 from servemark.type.v1.metric_pb2 import MetricLimit, MetricWeight
+from servemark.type.v1.provenance_pb2 import PURCHASE_OPTION_ON_DEMAND
 
 FIGURES = (
     metrics.METRIC_TTFT_P90_MS,
@@ -30,6 +31,13 @@ def alternative(
         output_tokens=256,
         concurrency=32,
         run_count=3,
+        price=candidate.PriceUsed(
+            usd_per_hour=55.04,
+            purchase_option=PURCHASE_OPTION_ON_DEMAND,
+            region="us-east-1",
+            valid_from_time=Timestamp(seconds=1_762_646_400),
+            source="a price list [2]",
+        ),
     )
 
 

@@ -30,6 +30,7 @@ Recommended for chatbot
 Why the first
   - TTFT p90 is 120 ms, the best of 2.
   - It costs USD 55.04 an hour [on demand].
+  - Counted with $55.04 an hour, on demand in us-east-1, valid from 2025-11-09: a price list [2].
 
 Weights   TTFT p90 60%, tokens/s 40%
 
