@@ -69,6 +69,9 @@ PLACE: dict[int, int] = {info.metric: place for place, info in enumerate(METRICS
 
 PRICES = (Metric.METRIC_USD_PER_HOUR, Metric.METRIC_USD_PER_MILLION_TOKENS)
 
+GIVEN_DIGITS = 15
+"""Digits of a number that the caller gave, lest it be misquoted; a float has no more to tell."""
+
 FAMILIES: tuple[tuple[int, ...], ...] = ((0, 1, 2, 3), (4, 5, 6, 7))
 """Columns of the percentiles of one quantity, rising: what is known of one bounds the others."""
 
@@ -98,7 +101,8 @@ def amount(metric: int, value: float, *, beside: float | None = None, digits: in
 def bound(metric: int, limit: float) -> str:
     """A limit as people write it: `TTFT p90 ≤ 300 ms`."""
     info = info_of(metric)
-    return f"{info.label} {'≥' if info.maximize else '≤'} {amount(metric, limit, digits=6)}"
+    given = amount(metric, limit, digits=GIVEN_DIGITS)
+    return f"{info.label} {'≥' if info.maximize else '≤'} {given}"
 
 
 def _unit_of_price(metric: int) -> str:

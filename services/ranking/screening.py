@@ -10,7 +10,7 @@ from servemark.type.v1.metric_pb2 import Metric
 from services.ranking.candidates import Candidates
 from services.ranking.limits import MISSED, UNCERTAIN, UNKNOWN, Limit, Verdicts, judge
 from services.ranking.matrix import Bools, Ints
-from services.ranking.metrics import METRICS, PLACE, amount, bound, figure, info_of
+from services.ranking.metrics import GIVEN_DIGITS, METRICS, PLACE, amount, bound, figure, info_of
 
 _OF_VERDICT = (
     (MISSED, ExclusionReason.EXCLUSION_REASON_LIMIT_MISSED),
@@ -62,7 +62,7 @@ class Screened:
             most = self.max_usd_per_hour or 0.0
             return (
                 f"Costs {figure(metric, usd, beside=most)}; "
-                f"the budget is {figure(metric, most, digits=6)}"
+                f"the budget is {figure(metric, most, digits=GIVEN_DIGITS)}"
             )
         assert exclusion.verdicts is not None  # noqa: S101  (all other reasons are of limits)
         return limit_text(self.candidates, exclusion.verdicts, index)

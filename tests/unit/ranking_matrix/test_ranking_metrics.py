@@ -53,6 +53,8 @@ def test_a_figure_just_beyond_a_limit_is_not_rounded_onto_it() -> None:
 
 def test_a_limit_is_written_with_its_direction_and_all_its_digits() -> None:
     assert bound(Metric.METRIC_TTFT_P90_MS, 1234.5) == "TTFT p90 ≤ 1,234.5 ms"
+    assert bound(Metric.METRIC_TTFT_P90_MS, 12345.67) == "TTFT p90 ≤ 12,345.67 ms"
+    assert bound(Metric.METRIC_TTFT_P90_MS, 299.99999) == "TTFT p90 ≤ 299.99999 ms"
     assert bound(Metric.METRIC_ACCURACY_SCORE, 0.9) == "accuracy ≥ 0.9"
     assert bound(Metric.METRIC_USD_PER_HOUR, 20.0) == "price per hour ≤ $20"
 

@@ -200,6 +200,13 @@ def test_the_budget_is_met_by_exactly_its_price() -> None:
     assert places(recommend(three(), dear)) == []
 
 
+def test_a_budget_just_below_the_price_is_not_rounded_onto_it() -> None:
+    matrix = matrix_of([config(1, ttft_p50_ms=30.0)], [price(12.8)])
+    request = Request(weights=((TTFT, 1.0),), max_usd_per_hour=12.7999999)
+    [(_, text)] = recommend(matrix, request).screened.why(0)
+    assert text == "Costs $12.8/hour; the budget is $12.7999999/hour."
+
+
 def test_equal_alternatives_share_a_place_in_order_of_id_and_the_next_is_left_out() -> None:
     same = {"ttft_p50_ms": 30.0, "throughput_tokens_sec": 900.0}
     worse = config(4, ttft_p50_ms=60.0, throughput_tokens_sec=500.0)

@@ -39,7 +39,9 @@ class GetParetoFrontRequest(_message.Message):
     max_usd_per_hour: _builtins.float
     """Most to pay, in US dollars an hour for the whole instance: 0 to 1,000,000,000. Absent: no budget."""
     include_dominated: _builtins.bool
-    """Also return the points behind the front, with their ranks."""
+    """Also return the points behind the front, with their ranks. All of them come in one answer, which can be larger than
+    the 4 MiB that gRPC clients take by default: up to 16 MiB.
+    """
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_metric_pb2.Metric.ValueType]:
         """The metrics that are traded off, 2 to 6, each once. Their objectives are the metrics' own."""
