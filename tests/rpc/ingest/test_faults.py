@@ -28,8 +28,6 @@ from tests.rpc.ingest.serving import AppendCall, Served, append, seed, serving, 
 from tests.support import servers
 from tests.support.stack import free_block
 
-pytestmark = pytest.mark.faults
-
 
 def retry_delay(error: grpc.aio.AioRpcError) -> float:
     """Seconds after which the caller is told to try again."""
