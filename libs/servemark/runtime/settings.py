@@ -23,7 +23,6 @@ class ServiceSettings(BaseSettings):
     redis_url: SecretStr | None = None
     bind_host: str = "127.0.0.1"
     port_base: int = Field(default=50050, ge=0, le=65000)
-    http_port: int = Field(default=8080, ge=0, le=65535)
     metrics_port: int = Field(default=9100, ge=0, le=65000)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"

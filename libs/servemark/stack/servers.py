@@ -7,12 +7,14 @@ from servemark.embedded.postgres import EmbeddedPostgres
 from servemark.embedded.valkey import EmbeddedValkey
 from servemark.stack.files import DataDir
 
-# One machine's worth: room for the indexes of a day's partition, and time for two services' pools.
+# One machine's worth of memory and connections. Locks, because a read over years of results locks
+# each day's partition.
 POSTGRES_SETTINGS = {
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "wal_compression": "on",
     "max_connections": "100",
+    "max_locks_per_transaction": "256",
 }
 
 
