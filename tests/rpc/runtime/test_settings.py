@@ -43,12 +43,12 @@ def test_every_wrong_variable_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SERVEMARK_DATABASE_URL", raising=False)
-    monkeypatch.setenv("SERVEMARK_HTTP_PORT", "x")
+    monkeypatch.setenv("SERVEMARK_METRICS_PORT", "x")
     monkeypatch.setenv("SERVEMARK_LOG_FORMAT", "x")
     with pytest.raises(SystemExit):
         load(ServiceSettings)
     names = {line.partition(":")[0] for line in capsys.readouterr().err.strip().splitlines()}
-    assert names == {"SERVEMARK_DATABASE_URL", "SERVEMARK_HTTP_PORT", "SERVEMARK_LOG_FORMAT"}
+    assert names == {"SERVEMARK_DATABASE_URL", "SERVEMARK_METRICS_PORT", "SERVEMARK_LOG_FORMAT"}
 
 
 def test_listening_beyond_loopback_takes_the_internal_token(
