@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import asyncpg
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 
 from migrations.runner import migrate_async
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -93,40 +92,3 @@ async def waits_for(
     finally:
         await connection.close()
         await watcher.close()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What a refused call says: the status code and the details a program reads."""
-
-    code: grpc.StatusCode
-    reason: str
-    metadata: dict[str, str]
-    fields: dict[str, str]
-    message: str
-
-
-async def failure(call: Awaitable[Any]) -> Failure:
-    """The failure of a call that must be refused."""
-    try:
-        answer = await call
-    except grpc.aio.AioRpcError as error:
-        return _read(error)
-    raise AssertionError(f"the call was answered: {answer}")
-
-
-def _read(error: grpc.aio.AioRpcError) -> Failure:
-    trailing = dict(error.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
-    info = error_details_pb2.ErrorInfo()
-    bad = error_details_pb2.BadRequest()
-    for detail in status.details:
-        detail.Unpack(info)
-        detail.Unpack(bad)
-    return Failure(
-        error.code(),
-        info.reason,
-        dict(info.metadata),
-        {violation.field: violation.description for violation in bad.field_violations},
-        status.message,
-    )

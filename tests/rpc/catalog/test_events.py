@@ -12,8 +12,9 @@ from servemark.catalog.v1.hardware_price_pb2 import HardwarePrice, SetHardwarePr
 from servemark.events.v1.event_pb2 import Event
 from servemark.type.v1.provenance_pb2 import PurchaseOption
 from tests.rpc.catalog.kinds import HARDWARE, KINDS, MODEL, MODEL_VERSION, Kind, model
-from tests.rpc.catalog.serving import Served, failure, serving
+from tests.rpc.catalog.serving import Served, serving
 from tests.support import servers
+from tests.support.failures import failure
 
 
 async def _waiting(catalog: Served) -> Counter[tuple[str, str]]:

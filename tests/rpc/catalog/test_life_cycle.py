@@ -6,7 +6,8 @@ import grpc
 import pytest
 
 from tests.rpc.catalog.kinds import HARDWARE, KINDS, MODEL, MODEL_VERSION, Kind, hardware, model
-from tests.rpc.catalog.serving import Served, failure
+from tests.rpc.catalog.serving import Served
+from tests.support.failures import failure
 
 ALL_KINDS = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.field)
 

@@ -31,8 +31,9 @@ from tests.rpc.catalog.kinds import (
     model_version,
     use_case,
 )
-from tests.rpc.catalog.serving import Served, failure
+from tests.rpc.catalog.serving import Served
 from tests.support import servers
+from tests.support.failures import failure
 
 ORDERS = [
     (kind, order)

@@ -16,8 +16,9 @@ from servemark.catalog.v1.hardware_price_pb2 import (
 )
 from servemark.type.v1.provenance_pb2 import PurchaseOption
 from tests.rpc.catalog.kinds import HARDWARE
-from tests.rpc.catalog.serving import Served, failure, serving
+from tests.rpc.catalog.serving import Served, serving
 from tests.support import servers
+from tests.support.failures import failure
 
 ON_DEMAND = PurchaseOption.PURCHASE_OPTION_ON_DEMAND
 SPOT = PurchaseOption.PURCHASE_OPTION_SPOT

@@ -8,7 +8,8 @@ import pytest
 
 from servemark.catalog.v1.model_use_case_pb2 import ModelUseCase
 from tests.rpc.catalog.kinds import MODEL, MODEL_USE_CASE, MODEL_VERSION, USE_CASE, model_version
-from tests.rpc.catalog.serving import Served, failure, waits_for
+from tests.rpc.catalog.serving import Served, waits_for
+from tests.support.failures import failure
 
 
 async def _new_version(catalog: Served, model_id: str, n: int = 1) -> Any:

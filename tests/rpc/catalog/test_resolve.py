@@ -25,7 +25,8 @@ from tests.rpc.catalog.kinds import (
     model,
     model_version,
 )
-from tests.rpc.catalog.serving import Served, failure
+from tests.rpc.catalog.serving import Served
+from tests.support.failures import failure
 
 VERSIONS = (("bf16", 16, "safetensors"), ("fp8", 8, "safetensors"), ("q4_k_m", 4, "gguf"))
 

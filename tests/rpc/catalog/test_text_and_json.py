@@ -18,7 +18,8 @@ from tests.rpc.catalog.kinds import (
     model_version,
     use_case,
 )
-from tests.rpc.catalog.serving import Served, failure
+from tests.rpc.catalog.serving import Served
+from tests.support.failures import failure
 
 
 async def _create(catalog: Served, **fields: Any) -> Any:

@@ -31,7 +31,8 @@ from tests.rpc.catalog.kinds import (
     struct,
     use_case,
 )
-from tests.rpc.catalog.serving import Served, failure
+from tests.rpc.catalog.serving import Served
+from tests.support.failures import failure
 
 NAN, INF = float("nan"), float("inf")
 ID = str(uuid.uuid4())

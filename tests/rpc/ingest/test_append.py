@@ -8,10 +8,10 @@ from servemark.ingest.v1.result_query_pb2 import GetBenchmarkResultRequest
 from servemark.ingest.v1.result_stream_pb2 import BatchAck, GetStreamCursorRequest
 from servemark.runtime.ids import uuid7
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import batch, config, header, now_ms, row, rows
 from tests.rpc.ingest.serving import AppendCall, Served, append, stream
 from tests.support import servers
+from tests.support.failures import failure
 
 REUSED = ErrorReason.ERROR_REASON_ID_REUSED
 

@@ -13,9 +13,9 @@ from servemark.ingest.v1.benchmark_result_pb2 import ResultRow
 from servemark.ingest.v1.result_query_pb2 import DailyModelStats, ListDailyModelStatsRequest
 from servemark.runtime.database import Database
 from services.ingest.store_daily import DailyStore
-from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import OTHER_MODEL, batch, config, header, now_ms, row
 from tests.rpc.ingest.serving import Served, append, serving, serving_ingest
+from tests.support.failures import failure
 
 DAY = 86_400_000
 

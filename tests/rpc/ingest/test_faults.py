@@ -21,11 +21,11 @@ from servemark.ingest.v1.result_stream_pb2 import (
     StreamHeader,
 )
 from servemark.runtime.probe import is_serving
-from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import batch, header, now_ms, row, rows
 from tests.rpc.ingest.holding import held, waiting_backends
 from tests.rpc.ingest.serving import AppendCall, Served, append, seed, serving, stream
 from tests.support import servers
+from tests.support.failures import failure
 from tests.support.stack import free_block
 
 

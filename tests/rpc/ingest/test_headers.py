@@ -9,10 +9,10 @@ from servemark.ingest.v1.benchmark_config_pb2 import Parallelism
 from servemark.ingest.v1.result_stream_pb2 import AppendResultsRequest, StreamHeader
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from servemark.type.v1.provenance_pb2 import Provenance
-from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import OTHER_MODEL, batch, config, header, row, rows
 from tests.rpc.ingest.holding import held_config, waiting_backends
 from tests.rpc.ingest.serving import AppendCall, Served, append, serving_ingest, stream
+from tests.support.failures import failure
 from tests.support.stack import free_block
 
 

@@ -19,7 +19,6 @@ from servemark.type.v1.metric_pb2 import Metric, MetricLimit
 from servemark.type.v1.provenance_pb2 import PercentileSource, Provenance
 from servemark.type.v1.range_pb2 import TimeRange
 from services.ingest.metrics import METRIC_COLUMNS
-from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import (
     OTHER_HARDWARE,
     OTHER_MODEL,
@@ -31,6 +30,7 @@ from tests.rpc.ingest.builders import (
     rows,
 )
 from tests.rpc.ingest.serving import Served, append
+from tests.support.failures import failure
 
 DAY = 86_400_000
 

@@ -12,9 +12,9 @@ from servemark.ingest.v1.benchmark_result_pb2 import ResultMetrics, ResultRow
 from servemark.ingest.v1.result_stream_pb2 import ListRejectionsRequest
 from servemark.runtime.ids import uuid7
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from tests.rpc.catalog.serving import failure
 from tests.rpc.ingest.builders import batch, config, header, now_ms, row, rows
 from tests.rpc.ingest.serving import Served, append, serving
+from tests.support.failures import failure
 
 DAY = 86_400_000
 

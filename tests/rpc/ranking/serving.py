@@ -1,13 +1,11 @@
 """Services in this process on free ports: the ranking, and those it reads from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 
 from servemark.ranking.v1.ranking_service_pb2_grpc import RankingServiceStub
 from services.ranking import app as ranking_app
@@ -60,45 +58,3 @@ async def ranking(
         grpc.aio.insecure_channel(address, options=LARGE_ANSWERS) as channel,
     ):
         yield RankingServiceStub(channel)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What a refused call says: the status code and the details a program reads."""
-
-    code: grpc.StatusCode
-    reason: str
-    metadata: dict[str, str]
-    fields: dict[str, str]
-    retry_seconds: float | None
-    message: str
-
-
-async def failure(call: Awaitable[Any]) -> Failure:
-    """The failure of a call that must be refused."""
-    try:
-        answer = await call
-    except grpc.aio.AioRpcError as error:
-        return _read(error)
-    raise AssertionError(f"the call was answered: {answer}")
-
-
-def _read(error: grpc.aio.AioRpcError) -> Failure:
-    trailing = dict(error.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
-    info = error_details_pb2.ErrorInfo()
-    bad = error_details_pb2.BadRequest()
-    retry = error_details_pb2.RetryInfo()
-    has_retry = False
-    for detail in status.details:
-        detail.Unpack(info)
-        detail.Unpack(bad)
-        has_retry |= detail.Unpack(retry)
-    return Failure(
-        error.code(),
-        info.reason,
-        dict(info.metadata),
-        {violation.field: violation.description for violation in bad.field_violations},
-        retry.retry_delay.ToMilliseconds() / 1000 if has_retry else None,
-        status.message,
-    )

@@ -9,8 +9,9 @@ from servemark.embedded import EmbeddedPostgres
 from servemark.ranking.v1.rank_matrix_pb2 import RankMatrixRequest
 from servemark.ranking.v1.ranking_pb2 import GetRankingsRequest, RefreshRankingsRequest
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest
-from tests.rpc.ranking.serving import failure, ranking
+from tests.rpc.ranking.serving import ranking
 from tests.rpc.ranking.world import run, world
+from tests.support.failures import failure
 from tests.support.servers import THROWAWAY_SETTINGS, temporary_folder
 
 RECOMMEND = RecommendRequest(use_case="chatbot")

@@ -15,8 +15,8 @@ from servemark.ranking.v1.pareto_pb2 import (
 )
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.range_pb2 import TokenRange
-from tests.rpc.ranking.serving import failure
 from tests.rpc.ranking.world import H100, L4, UNPRICED, World, limits_of, run, world
+from tests.support.failures import failure
 
 TTFT, TPOT, SPEED = (
     Metric.METRIC_TTFT_P50_MS,

@@ -16,7 +16,8 @@ from servemark.ranking.v1.rank_matrix_pb2 import (
 )
 from servemark.ranking.v1.recommend_pb2 import Normalization
 from servemark.type.v1.metric_pb2 import Objective
-from tests.rpc.ranking.serving import Failure, failure, ranking
+from tests.rpc.ranking.serving import ranking
+from tests.support.failures import Failure, failure
 
 MIN, MAX = Objective.OBJECTIVE_MINIMIZE, Objective.OBJECTIVE_MAXIMIZE
 VECTOR, MIN_MAX, FIXED = (

@@ -24,7 +24,7 @@ from servemark.ranking.v1.recommend_pb2 import (
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance
 from servemark.type.v1.range_pb2 import TokenRange
-from tests.rpc.ranking.serving import failure, ranking
+from tests.rpc.ranking.serving import ranking
 from tests.rpc.ranking.world import (
     H100,
     H100X8,
@@ -40,6 +40,7 @@ from tests.rpc.ranking.world import (
     weights_of,
     world,
 )
+from tests.support.failures import failure
 
 TTFT, TTFT_P90, TTFT_P99 = (
     Metric.METRIC_TTFT_P50_MS,

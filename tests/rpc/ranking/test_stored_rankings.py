@@ -15,9 +15,10 @@ from servemark.ranking.v1.ranking_pb2 import (
 )
 from servemark.ranking.v1.recommend_pb2 import Normalization, RecommendRequest
 from servemark.type.v1.metric_pb2 import Metric
-from tests.rpc.ranking.serving import failure, ranking
+from tests.rpc.ranking.serving import ranking
 from tests.rpc.ranking.world import World, run, world
 from tests.support import servers
+from tests.support.failures import failure
 
 TTFT, SPEED = Metric.METRIC_TTFT_P50_MS, Metric.METRIC_THROUGHPUT_TOKENS_SEC
 
