@@ -37,14 +37,14 @@ async def create(settings: IngestSettings) -> App:
     database = Database(
         settings.database_url.get_secret_value(), "ingest", pool_size=settings.database_pool_size
     )
-    partitions = NativePartitions(database, lambda: datetime.now(UTC).date())
+    profile = NativePartitions(database, lambda: datetime.now(UTC).date())
     channel = open_channel(settings, "catalog")
     streams = StreamStore(database)
     daily = DailyStore(database)
     engine = IngestEngine(
         streams,
-        AppendStore(database, results_stored, Failpoints(settings.failpoints)),
-        partitions,
+        AppendStore(database, profile.targets, results_stored, Failpoints(settings.failpoints)),
+        profile,
         CatalogClient(CatalogServiceStub(channel), lambda: call_options(settings)),
         MemoryGate(settings.max_bytes_in_flight),
         retention_days=settings.retention_days,
@@ -54,7 +54,7 @@ async def create(settings: IngestSettings) -> App:
         settings,
         "ingest",
         [SERVICE_NAME],
-        ready=partitions.recorded,
+        ready=profile.recorded,
         translators=[translate_database_error],
     )
     add_IngestServiceServicer_to_server(
@@ -62,7 +62,7 @@ async def create(settings: IngestSettings) -> App:
         server.grpc,
     )
     background: list[Callable[[], Awaitable[None]]] = [
-        partitions.run,
+        profile.run,
         RollUp(daily, interval=settings.roll_up_seconds).run,
     ]
     closing: list[Callable[[], Awaitable[object]]] = [channel.close, database.close]

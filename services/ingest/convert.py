@@ -1,5 +1,6 @@
 """From the service's records to the contract's messages."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -7,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from servemark.ingest.v1.benchmark_config_pb2 import BenchmarkConfig, Parallelism, Workload
 from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult, ResultMetrics
+from servemark.ingest.v1.latency_sketch_pb2 import LatencySketch
 from servemark.ingest.v1.result_query_pb2 import ConfigSummary as ConfigSummaryMessage
 from servemark.ingest.v1.result_query_pb2 import DailyModelStats
 from servemark.ingest.v1.result_stream_pb2 import Rejection
@@ -76,12 +78,21 @@ def result_to_proto(result: Result) -> BenchmarkResult:
         request_count=result.request_count,
         failed_request_count=result.failed_request_count,
         detailed_metrics_json=result.detailed_metrics or "",
+        ttft_sketch=_sketch_to_proto(result.ttft_sketch),
+        tpot_sketch=_sketch_to_proto(result.tpot_sketch),
         source_sha256=result.source_sha256 or b"",
         tool=result.tool,
         tool_version=result.tool_version,
         stream_id=str(result.stream_id),
         create_time=time_to_proto(result.created_at),
     )
+
+
+def _sketch_to_proto(sketch: Sequence[int] | None) -> LatencySketch | None:
+    if sketch is None:
+        return None
+    first, zeros, *counts = sketch
+    return LatencySketch(first_bucket=first, zero_count=zeros, counts=counts)
 
 
 def summary_to_proto(summary: ConfigSummary) -> ConfigSummaryMessage:

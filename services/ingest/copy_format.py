@@ -1,27 +1,32 @@
-"""Rows in PostgreSQL's binary COPY format.
+"""Columns in PostgreSQL's binary COPY format, without a loop over rows.
 
-A row is encoded once, right where it was checked, into the bytes that COPY takes; what is the same
-for all rows of a configuration is encoded once a stream. That costs a third of handing the driver
-tuples, and the same bytes serve the table and, with a position behind them, the temporary table of
-duplicates. Format: PostgreSQL's documentation of COPY, "Binary Format".
+The rows of a piece are laid out in one matrix of bytes, a row each, every field at its place and as
+wide as its widest value; what a row does not use (the value of a NULL, the end of a shorter text)
+is left out when the bytes are read. Where no row leaves anything out, the matrix is the document.
+Format: PostgreSQL's documentation of COPY, "Binary Format".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from struct import Struct
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from services.ingest.columns import COUNT_COLUMNS, SKETCH_COLUMNS, Bools, Columns, Ints, Sketches
 from services.ingest.metrics import METRIC_COLUMNS
-from services.ingest.records import Config, Source
+from services.ingest.records import PERCENTILE_SOURCES, Config, Source
 
 ROW_COLUMNS = (
     "id",
     "benchmarked_at",
     *METRIC_COLUMNS,
-    "request_count",
-    "failed_request_count",
-    "batch_size",
+    *COUNT_COLUMNS,
     "percentile_source",
     "source_sha256",
     "detailed_metrics",
+    *SKETCH_COLUMNS,
 )
 CONFIG_COLUMNS = (
     "config_id",
@@ -40,54 +45,19 @@ CONFIG_COLUMNS = (
 COPY_COLUMNS = (*ROW_COLUMNS, *CONFIG_COLUMNS)
 POSITION_COLUMN = "row_index"
 
-NULL = b"\xff\xff\xff\xff"
-_SIGNATURE = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-_TRAILER = b"\xff\xff"
-_UUID_LENGTH = b"\x00\x00\x00\x10"
+HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+TRAILER: Final = b"\xff\xff"
+# A piece's matrix: enough rows to make numpy's calls cheap, not more bytes than a cache holds.
+_ROWS_A_PIECE: Final = 2500
+_BYTES_A_PIECE: Final = 4 * 1024 * 1024
 # Microseconds from 1970 to 2000, where PostgreSQL's clock starts.
-_EPOCH_2000_US = 946_684_800_000_000
+_EPOCH_2000_US: Final = 946_684_800_000_000
+_INT4_OID: Final = 23
+_COUNT_BYTES: Final = (8, 8, 4)
 
+_NULL = b"\xff\xff\xff\xff"
 _length = Struct("!i").pack
-_count = Struct("!h").pack
 _int4 = Struct("!ii").pack
-_int8 = Struct("!iq").pack
-_float8 = Struct("!id").pack
-_uuid_and_time = Struct("!i16siq").pack
-
-
-def uuid_field(value: bytes) -> bytes:
-    """A uuid, given its 16 bytes."""
-    return _UUID_LENGTH + value
-
-
-def key_fields(identifier: bytes, milliseconds: int) -> bytes:
-    """A uuid and a timestamptz, given 16 bytes and Unix milliseconds."""
-    return _uuid_and_time(16, identifier, 8, milliseconds * 1000 - _EPOCH_2000_US)
-
-
-def bytes_field(value: bytes | None) -> bytes:
-    """A text (in UTF-8) or a bytea; NULL for None."""
-    return NULL if value is None else _length(len(value)) + value
-
-
-def int4_field(value: int | None) -> bytes:
-    """An integer; NULL for None."""
-    return NULL if value is None else _int4(4, value)
-
-
-def int8_field(value: int | None) -> bytes:
-    """A bigint; NULL for None."""
-    return NULL if value is None else _int8(8, value)
-
-
-def float8_fields(values: Iterable[float | None]) -> bytes:
-    """Double precision fields; NULL for None."""
-    return b"".join([NULL if value is None else _float8(8, value) for value in values])
-
-
-def jsonb_field(value: bytes | None) -> bytes:
-    """A jsonb, given its text in UTF-8; NULL for None."""
-    return NULL if value is None else _length(len(value) + 1) + b"\x01" + value
 
 
 def config_fields(config: Config, source: Source) -> bytes:
@@ -102,32 +72,196 @@ def config_fields(config: Config, source: Source) -> bytes:
     )
     return b"".join(
         (
-            *(uuid_field(identifier.bytes) for identifier in ids),
-            bytes_field(shape.workload_type.encode()),
-            int4_field(shape.sequence_length),
-            int4_field(shape.input_tokens),
-            int4_field(shape.output_tokens),
-            uuid_field(source.stream_id.bytes),
-            bytes_field(source.tool.encode()),
-            bytes_field(source.tool_version.encode()),
+            *(_bytes_field(identifier.bytes) for identifier in ids),
+            _bytes_field(shape.workload_type.encode()),
+            _int4_field(shape.sequence_length),
+            _int4_field(shape.input_tokens),
+            _int4_field(shape.output_tokens),
+            _bytes_field(source.stream_id.bytes),
+            _bytes_field(source.tool.encode()),
+            _bytes_field(source.tool_version.encode()),
         )
     )
 
 
-def document(rows: Sequence[bytes]) -> bytearray:
-    """A whole COPY document of rows of COPY_COLUMNS."""
-    start = _count(len(COPY_COLUMNS))
-    return bytearray().join((_SIGNATURE, *_led_by(start, rows), _TRAILER))
+def _bytes_field(value: bytes) -> bytes:
+    return _length(len(value)) + value
 
 
-def document_with_positions(rows: Sequence[bytes], positions: Sequence[int]) -> bytearray:
-    """A whole COPY document of rows of COPY_COLUMNS and, behind them, POSITION_COLUMN."""
-    start = _count(len(COPY_COLUMNS) + 1)
-    with_position = [
-        row + _int4(4, position) for row, position in zip(rows, positions, strict=True)
-    ]
-    return bytearray().join((_SIGNATURE, *_led_by(start, with_position), _TRAILER))
+def _int4_field(value: int | None) -> bytes:
+    return _NULL if value is None else _int4(4, value)
 
 
-def _led_by(start: bytes, rows: Sequence[bytes]) -> list[bytes]:
-    return [start + row for row in rows]
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Everything that is needed to write rows: they, and the fields of their configurations.
+
+    `configs` has for each configuration of the header its `config_fields`, b"" where it is not
+    resolved. `sources` are the percentile sources as stored; `details` the documents as stored.
+    """
+
+    columns: Columns
+    configs: "ByteTable"
+    sources: Ints
+    details: Sequence[bytes | None] | None
+
+
+class ByteTable:
+    """Byte strings of different lengths, a row each, ended by zeros to one width."""
+
+    def __init__(self, values: Sequence[bytes]) -> None:
+        self.lengths = np.fromiter(map(len, values), np.int64, len(values))
+        width = int(self.lengths.max(initial=0))
+        self.padded = np.zeros((len(values), width), np.uint8)
+        used = np.arange(width) < self.lengths[:, None]
+        self.padded[used] = np.frombuffer(b"".join(values), np.uint8)
+
+
+_SOURCE_FIELDS: Final = ByteTable(
+    [b"", *(_bytes_field(name.encode()) for name in PERCENTILE_SOURCES)]
+)
+
+
+def encode(content: Content, rows: Ints, *, positions: bool = False) -> list[bytes]:
+    """The rows, in the order given, in pieces that follow HEADER and are followed by TRAILER.
+
+    They have the fields of COPY_COLUMNS and, with `positions`, then the row's index as
+    POSITION_COLUMN.
+    """
+    pieces = []
+    start = 0
+    while start < len(rows):
+        piece = rows[start : start + _piece_rows(content, rows[start : start + _ROWS_A_PIECE])]
+        pieces.append(_piece(content, piece, positions=positions))
+        start += len(piece)
+    return pieces
+
+
+def _piece_rows(content: Content, rows: Ints) -> int:
+    """How many of the rows make a matrix of bearable size."""
+    widest = 1024
+    if content.details is not None:
+        widest += max(len(content.details[row] or b"") for row in rows.tolist())
+    for sketches in content.columns.sketches:
+        if sketches is not None:
+            widest += 8 * int(sketches.lengths[rows].max())
+    return max(1, min(_ROWS_A_PIECE, _BYTES_A_PIECE // widest))
+
+
+def _piece(content: Content, rows: Ints, *, positions: bool) -> bytes:
+    columns = content.columns
+    layout = _Layout(len(rows))
+    layout.constant(">i2", len(COPY_COLUMNS) + positions)
+    layout.constant(">i4", 16)
+    layout.raw(columns.ids[rows])
+    layout.constant(">i4", 8)
+    layout.values(">i8", columns.times_ms[rows] * 1000 - _EPOCH_2000_US)
+    for figures, present in zip(columns.figures, columns.has_figure, strict=True):
+        layout.nullable(">f8", figures[rows], present[rows])
+    for counts, present, size in zip(columns.counts, columns.has_count, _COUNT_BYTES, strict=True):
+        layout.nullable(f">i{size}", counts[rows], present[rows])
+    layout.chosen(_SOURCE_FIELDS, content.sources[rows])
+    layout.texts(columns.digests, rows)
+    layout.texts(content.details, rows, lead=b"\x01")
+    for sketches in columns.sketches:
+        _put_sketches(layout, sketches, rows)
+    layout.chosen(content.configs, columns.config_indexes[rows])
+    if positions:
+        layout.constant(">i4", 4)
+        layout.values(">i4", rows)
+    return layout.document()
+
+
+class _Layout:
+    """Fields side by side, and which bytes of them each row uses."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._parts: list[NDArray[np.uint8]] = []
+        self._used: list[Bools | None] = []
+
+    def raw(self, matrix: NDArray[np.uint8], used: Bools | None = None) -> None:
+        """Bytes as they are, (n, width); `used` is broadcast to that, None: all of them."""
+        self._parts.append(matrix)
+        self._used.append(used)
+
+    def values(self, kind: str, values: Any, used: Bools | None = None) -> None:
+        """A number for each row, in network order."""
+        array = np.ascontiguousarray(values, kind)
+        self.raw(array.view(np.uint8).reshape(self._count, -1), used)
+
+    def constant(self, kind: str, value: int) -> None:
+        """The same number in each row."""
+        pattern = np.array([value], kind).view(np.uint8)
+        self.raw(np.broadcast_to(pattern, (self._count, len(pattern))))
+
+    def nullable(self, kind: str, values: Any, present: Bools) -> None:
+        """A field that holds a number, NULL where it is not present."""
+        size = np.dtype(kind).itemsize
+        if present.all():
+            self.constant(">i4", size)
+            self.values(kind, values)
+        elif not present.any():
+            self.constant(">i4", -1)
+        else:
+            self.values(">i4", np.where(present, size, -1))
+            self.values(kind, values, present[:, None])
+
+    def ragged(self, padded: NDArray[np.uint8], lengths: Ints) -> None:
+        """Bytes of which each row uses so many from the first on."""
+        width = padded.shape[1]
+        used = None if (lengths == width).all() else np.arange(width) < lengths[:, None]
+        self.raw(padded, used)
+
+    def chosen(self, table: ByteTable, indexes: Ints) -> None:
+        """For each row the bytes that the table has at its index."""
+        self.ragged(table.padded[indexes], table.lengths[indexes])
+
+    def texts(self, values: Sequence[bytes | None] | None, rows: Ints, lead: bytes = b"") -> None:
+        """A field that holds a byte string after `lead`, NULL where it is empty."""
+        chosen = None if values is None else [values[row] or b"" for row in rows.tolist()]
+        if chosen is None or not any(chosen):
+            self.constant(">i4", -1)
+            return
+        table = ByteTable([lead + value if value else b"" for value in chosen])
+        self.values(">i4", np.where(table.lengths > 0, table.lengths, -1))
+        self.ragged(table.padded, table.lengths)
+
+    def document(self) -> bytes:
+        """The bytes that the rows use, row after row."""
+        matrix = np.concatenate(self._parts, axis=1)
+        if all(used is None for used in self._used):
+            return matrix.tobytes()
+        kept = np.empty(matrix.shape, np.bool_)
+        start = 0
+        for part, used in zip(self._parts, self._used, strict=True):
+            stop = start + part.shape[1]
+            kept[:, start:stop] = True if used is None else used
+            start = stop
+        return matrix[kept].tobytes()
+
+
+def _put_sketches(layout: _Layout, sketches: Sketches | None, rows: Ints) -> None:
+    """A field that holds an int[]: the first bucket, the samples of 0 ms, then the counts."""
+    if sketches is None or not sketches.present[rows].any():
+        layout.constant(">i4", -1)
+        return
+    present, lengths = sketches.present[rows], sketches.lengths[rows]
+    size = lengths + 2
+    layout.values(">i4", np.where(present, 20 + 8 * size, -1))
+    there = present[:, None]
+    # One dimension, no NULLs, integers, so many of them, counted from 1.
+    head = np.zeros((len(rows), 5), ">i4")
+    head[:, :] = (1, 0, _INT4_OID, 0, 1)
+    head[:, 3] = size
+    layout.values(">i4", head, there)
+    width = int(lengths.max()) + 2
+    numbers = np.zeros((len(rows), width, 2), ">i4")
+    numbers[:, :, 0] = 4
+    numbers[:, 0, 1] = sketches.firsts[rows]
+    numbers[:, 1, 1] = sketches.zeros[rows]
+    if len(sketches.counts):
+        places = sketches.starts[rows][:, None] + np.arange(width - 2)
+        numbers[:, 2:, 1] = sketches.counts[np.minimum(places, len(sketches.counts) - 1)]
+    used = np.where(present, 8 * size, 0)
+    layout.ragged(numbers.view(np.uint8).reshape(len(rows), -1), used)

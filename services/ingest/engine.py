@@ -1,10 +1,8 @@
 """What both streaming methods do: open a stream, check its batches, make them durable."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final
 
 from servemark.ingest.v1.result_stream_pb2 import ResultBatch
@@ -12,56 +10,44 @@ from servemark.runtime.database import translate_database_error
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
+from services.ingest.batch import Dictionary, check_batch, passed_by
 from services.ingest.catalog import CatalogClient
+from services.ingest.convert_columns import row_count
 from services.ingest.convert_stream import Header
 from services.ingest.copy_format import config_fields
 from services.ingest.flow import MemoryGate, read_ahead
-from services.ingest.partitions import NativePartitions
-from services.ingest.records import BatchOutcome, CheckedBatch, NewConfig, RowRejection, Stream
+from services.ingest.profile import StorageProfile
+from services.ingest.records import BatchOutcome, CheckedBatch, NewConfig, Stream
 from services.ingest.store_append import AppendStore, PartitionMissingError
 from services.ingest.store_streams import Failures, StreamStore
-from services.ingest.validation import (
-    MILLISECONDS_A_DAY,
-    RowRefusedError,
-    TimeWindow,
-    encode_row,
-    id_reused,
-    rejection,
-)
+from services.ingest.validation import TimeWindow
 
 MAX_ROWS: Final = 10_000
 # Batches of one call that were read and are not yet acknowledged.
 MAX_UNACKNOWLEDGED: Final = 16
-# Rows checked before others get a turn: half a millisecond. Among the others is the batch before,
-# whose every answer from the database would have to wait for a longer turn to end.
-_ROWS_A_TURN: Final = 50
 
 
 @dataclass(slots=True)
 class OpenStream:
     """A stream as one call uses it.
 
-    `next_sequence` follows the acknowledgements of this call. `fields` are the encoded parts of its
-    configurations, None where one is not resolved. `repeats` says that the batch before had rows
-    that were stored already: then the next one probably has, too.
+    `next_sequence` follows the acknowledgements of this call. `repeats` says that the batch before
+    had rows that were stored already: then the next one probably has, too.
     """
 
     stream: Stream
     next_sequence: int
-    fields: Sequence[bytes | None] = field(repr=False)
+    dictionary: Dictionary = field(repr=False)
     repeats: bool = False
 
     @classmethod
     def of(cls, stream: Stream) -> "OpenStream":
         """The stream at the beginning of a call."""
-        return cls(
-            stream=stream,
-            next_sequence=stream.next_sequence,
-            fields=[
-                None if entry.config is None else config_fields(entry.config, stream.source)
-                for entry in stream.entries
-            ],
-        )
+        configs = [entry.config for entry in stream.entries]
+        fields = [
+            b"" if config is None else config_fields(config, stream.source) for config in configs
+        ]
+        return cls(stream, stream.next_sequence, Dictionary(configs, fields))
 
 
 class IngestEngine:
@@ -71,7 +57,7 @@ class IngestEngine:
         self,
         streams: StreamStore,
         appends: AppendStore,
-        partitions: NativePartitions,
+        profile: StorageProfile,
         catalog: CatalogClient,
         gate: MemoryGate,
         *,
@@ -80,7 +66,7 @@ class IngestEngine:
     ) -> None:
         self._streams = streams
         self._appends = appends
-        self._partitions = partitions
+        self._profile = profile
         self._catalog = catalog
         self._gate = gate
         self._retention_days = retention_days
@@ -139,29 +125,11 @@ class IngestEngine:
             yield await self._check(stream, batch)
 
     async def _check(self, stream: OpenStream, batch: ResultBatch) -> CheckedBatch:
-        """The batch with its valid rows encoded and the others refused."""
         _whole_batch(batch)
-        rows, refused = batch.rows, list[RowRejection]()
-        encoded: list[tuple[bytes, int]] = []
-        touched: set[tuple[int, int]] = set()
-        # Of a batch that is stored already only the sequence counts.
-        count = len(rows) if batch.sequence >= stream.next_sequence else 0
+        if batch.sequence < stream.next_sequence:
+            return passed_by(batch)
         window = TimeWindow.around(self._now_ms(), self._retention_days)
-        for position in range(count):
-            if position % _ROWS_A_TURN == 0:
-                await asyncio.sleep(0)
-            row = rows[position]
-            try:
-                fields, milliseconds = encode_row(row, stream.fields, window)
-            except RowRefusedError as problem:
-                refused.append(rejection(position, row, problem))
-            else:
-                encoded.append((fields, position))
-                touched.add((row.config_index, milliseconds // MILLISECONDS_A_DAY))
-        # By id, which the fields begin with: two batches with the same rows never wait for each
-        # other in a circle, and the index grows at its end.
-        encoded.sort()
-        return _checked(stream.stream, batch, encoded, touched, refused)
+        return await check_batch(batch, stream.dictionary, window, expect_duplicates=stream.repeats)
 
     async def _append_one(self, stream: OpenStream, batch: CheckedBatch) -> BatchOutcome:
         try:
@@ -174,13 +142,14 @@ class IngestEngine:
 
     async def _store(self, stream: OpenStream, batch: CheckedBatch) -> BatchOutcome:
         stream_id = stream.stream.source.stream_id
-        await self._partitions.ensure(batch.days)
+        days = [day.date for day in batch.days]
+        await self._profile.ensure(days)
         try:
             return await self._appends.append(stream_id, batch, expect_duplicates=stream.repeats)
         except PartitionMissingError:
             # A day that this process made a partition for was dropped since.
-            self._partitions.forget(batch.days)
-            await self._partitions.ensure(batch.days)
+            self._profile.forget(days)
+            await self._profile.ensure(days)
             return await self._appends.append(stream_id, batch, expect_duplicates=stream.repeats)
 
 
@@ -195,48 +164,23 @@ def _same_header(header: Header, stream: Stream) -> None:
 
 def _whole_batch(batch: ResultBatch) -> None:
     """Refuses a batch that is none: without rows, with too many, or with no place in a stream."""
-    if len(batch.rows) > MAX_ROWS:
+    count = row_count(batch)
+    if max(count, len(batch.rows)) > MAX_ROWS:
         raise ServemarkError(
             ErrorReason.ERROR_REASON_BATCH_TOO_LARGE,
-            f"The batch has {len(batch.rows)} rows; at most {MAX_ROWS} are allowed.",
+            f"The batch has {count} rows; at most {MAX_ROWS} are allowed.",
         )
     check = Violations("batch.")
-    if not batch.rows:
-        check.add("rows", "is required: 1 row or more")
+    if batch.rows and batch.HasField("columns"):
+        check.add("columns", "came together with `rows`; send either")
+    elif not count:
+        if batch.HasField("columns"):
+            check.add("columns.ids", "is required: 16 bytes for each of 1 row or more")
+        else:
+            check.add("rows", "is required: 1 row or more, here or in `columns`")
     if batch.sequence < 0:
         check.add("sequence", f"is {batch.sequence}; it must be 0 or more")
     check.raise_if_any()
-
-
-def _checked(
-    stream: Stream,
-    batch: ResultBatch,
-    encoded: Sequence[tuple[bytes, int]],
-    touched: set[tuple[int, int]],
-    refused: Sequence[RowRejection],
-) -> CheckedBatch:
-    configs = {
-        index: entry.config
-        for index, entry in enumerate(stream.entries)
-        if entry.config is not None
-    }
-    fields = [row for row, _ in encoded]
-    return CheckedBatch(
-        sequence=batch.sequence,
-        row_count=len(batch.rows),
-        rows=fields,
-        positions=[position for _, position in encoded],
-        config_ids=frozenset(configs[index].id for index, _ in touched),
-        model_days=frozenset(
-            (
-                configs[index].key.parts.model_id,
-                datetime.fromtimestamp(day * MILLISECONDS_A_DAY // 1000, UTC).date(),
-            )
-            for index, day in touched
-        ),
-        rejections=refused,
-        refuse_reused=lambda position: rejection(position, batch.rows[position], id_reused()),
-    )
 
 
 def _told(error: Exception) -> Exception:

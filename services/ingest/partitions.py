@@ -6,7 +6,7 @@ for one. Which profile a database has was recorded when it was migrated, in `set
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from typing import Final
 
@@ -14,6 +14,8 @@ import structlog
 from sqlalchemy import func, select
 
 from servemark.runtime.database import Database
+from services.ingest.profile import Target
+from services.ingest.records import Day
 from services.ingest.tables import settings
 
 log = structlog.get_logger()
@@ -29,7 +31,7 @@ class NativePartitions:
     `today` answers the current UTC day.
     """
 
-    profile: Final = "native"
+    name = "native"
 
     def __init__(self, database: Database, today: Callable[[], date]) -> None:
         self._database = database
@@ -41,9 +43,13 @@ class NativePartitions:
         query = select(settings.c.value).where(settings.c.name == "storage_profile")
         async with self._database.transaction() as connection:
             profile = (await connection.execute(query)).scalar_one_or_none()
-        if profile != self.profile:
+        if profile != self.name:
             log.error("storage profile is not known", profile=profile)
-        return profile == self.profile
+        return bool(profile == self.name)
+
+    def targets(self, days: Sequence[Day]) -> Sequence[Target]:
+        """Each day's own partition: nothing has to be routed, and COPY inserts many at once."""
+        return [Target(f"benchmark_results_{day.date:%Y%m%d}", (day,)) for day in days]
 
     async def ensure(self, days: Iterable[date]) -> None:
         """Makes the partitions that are missing; each in a transaction of its own.

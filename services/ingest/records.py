@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Protocol
 from uuid import UUID
 
 from services.ingest.metrics import Limit
@@ -123,31 +124,41 @@ class RowRejection:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedBatch:
-    """A batch whose rows were checked, the valid ones in the form COPY takes.
+class Day:
+    """The rows of one UTC day in a batch, `rows` of them from `start` on in order of id."""
 
-    `positions` are the valid rows' indexes in the batch. `refuse_reused(row)` is the rejection of a
-    row whose id turns out to be stored with other content: only the store can tell.
+    date: date
+    start: int
+    rows: int
+
+
+class EncodedRows(Protocol):
+    """The valid rows of a batch in the form that COPY takes, in order of id."""
+
+    def pieces(self, start: int, count: int, *, positions: bool) -> Sequence[bytes]:
+        """So many rows from the one at `start` on; with each row's index in the batch, if asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBatch:
+    """A batch whose rows were checked.
+
+    `row_count` counts all rows, `valid_count` those that may be stored. `touched` are the
+    configurations (model, configuration) and the days that the valid rows belong to.
+    `refuse_reused(index)` is the rejection of a row whose id turns out to be stored with other
+    content: only the store can tell. `byte_size` is about what the batch holds in memory.
     """
 
     sequence: int
     row_count: int
-    rows: Sequence[bytes]
-    positions: Sequence[int]
-    config_ids: frozenset[UUID]
-    model_days: frozenset[tuple[UUID, date]]
+    valid_count: int
+    rows: EncodedRows
+    days: Sequence[Day]
+    touched: frozenset[tuple[UUID, UUID, date]]
     rejections: Sequence[RowRejection]
     refuse_reused: Callable[[int], RowRejection]
-
-    @property
-    def days(self) -> frozenset[date]:
-        """The UTC days of the valid rows."""
-        return frozenset(day for _, day in self.model_days)
-
-    @property
-    def byte_size(self) -> int:
-        """About what the batch holds in memory: its rows encoded and as messages."""
-        return 2 * sum(map(len, self.rows)) + 256 * self.row_count
+    byte_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +174,20 @@ class BatchOutcome:
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """What a batch's rows changed: how many were stored, of which configurations and days."""
+    """What a batch's rows changed: how many were stored, of which (model, configuration, day)."""
 
     count: int
-    config_ids: frozenset[UUID]
-    model_days: frozenset[tuple[UUID, date]]
+    touched: frozenset[tuple[UUID, UUID, date]]
+
+    @property
+    def config_ids(self) -> frozenset[UUID]:
+        """Configurations that got rows."""
+        return frozenset(config_id for _, config_id, _ in self.touched)
+
+    @property
+    def model_days(self) -> frozenset[tuple[UUID, date]]:
+        """Models and days that got rows."""
+        return frozenset((model_id, day) for model_id, _, day in self.touched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +213,8 @@ class Result:
     request_count: int | None
     failed_request_count: int | None
     detailed_metrics: str | None
+    ttft_sketch: Sequence[int] | None
+    tpot_sketch: Sequence[int] | None
     source_sha256: bytes | None
     tool: str
     tool_version: str

@@ -45,6 +45,8 @@ RESULT_COLUMNS = (
     _r.failed_request_count,
     # As text: a driver's numbers would round what JSON can say.
     cast(_r.detailed_metrics, Text).label("detailed_metrics"),
+    _r.ttft_sketch,
+    _r.tpot_sketch,
     _r.source_sha256,
     _r.tool,
     _r.tool_version,
@@ -94,6 +96,8 @@ def result_from_row(row: Row[Any]) -> Result:
         request_count=row.request_count,
         failed_request_count=row.failed_request_count,
         detailed_metrics=row.detailed_metrics,
+        ttft_sketch=row.ttft_sketch,
+        tpot_sketch=row.tpot_sketch,
         source_sha256=row.source_sha256,
         tool=row.tool,
         tool_version=row.tool_version,

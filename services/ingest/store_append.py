@@ -5,80 +5,55 @@ its percentiles come from, the tool's own figures and the digest of its source. 
 tool, or when it was stored: the same measurement may come by another road.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import select
+from sqlalchemy import ARRAY, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.runtime.database import Database, driver_connection
 from servemark.runtime.errors import ServemarkError, reason_name
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from services.ingest import copy_format
+from services.ingest import store_compare
+from services.ingest.copy_format import COPY_COLUMNS, HEADER, TRAILER
 from services.ingest.failpoints import Failpoints
-from services.ingest.metrics import METRIC_COLUMNS
+from services.ingest.profile import Target
 from services.ingest.records import (
     BatchOutcome,
     CheckedBatch,
+    Day,
     OutboxEvent,
     RowRejection,
     StoredRows,
 )
-from services.ingest.tables import streams
 
 # Makes the event that says what a batch of a stream stored.
 Announce = Callable[[UUID, int, StoredRows], OutboxEvent]
+# The tables that the days of a batch are copied into.
+Targets = Callable[[Sequence[Day]], Sequence[Target]]
 
-SAME_CONTENT: Final = (
-    "config_id",
-    *METRIC_COLUMNS,
-    "request_count",
-    "failed_request_count",
-    "batch_size",
-    "percentile_source",
-    "source_sha256",
-    "detailed_metrics",
+# The lock on the row makes two clients of one stream take turns. In the same statement the batch's
+# references are checked, instead of by foreign keys that would ask for every row. A configuration
+# that is there stays: the service's role may not delete one. Each is looked up by its key, written
+# so that the planner, which knows nothing of the arrays, cannot think of reading the whole table.
+_LOCK_CURSOR = text(
+    """
+    SELECT next_sequence, ARRAY(
+        SELECT used.config_id FROM unnest(:models, :configs) AS used (model_id, config_id)
+        WHERE (
+            SELECT true FROM benchmark_configs AS config
+            WHERE config.model_id = used.model_id AND config.id = used.config_id
+        ) IS NULL
+    ) AS unknown
+    FROM streams WHERE stream_id = :stream_id FOR UPDATE
+    """
+).bindparams(
+    bindparam("stream_id", type_=Uuid()),
+    bindparam("models", type_=ARRAY(Uuid())),
+    bindparam("configs", type_=ARRAY(Uuid())),
 )
-
-_COLUMNS = ", ".join(copy_format.COPY_COLUMNS)
-
-# Nothing is known of the size of the temporary table: without the two settings the planner may read
-# every partition to compare a few rows.
-_PREPARE_INCOMING = f"""
-    CREATE TEMP TABLE IF NOT EXISTS incoming_results ON COMMIT DELETE ROWS AS
-        SELECT {_COLUMNS}, 0 AS {copy_format.POSITION_COLUMN}
-        FROM ingest.benchmark_results WITH NO DATA;
-    SET LOCAL enable_hashjoin = off;
-    SET LOCAL enable_mergejoin = off
-"""  # noqa: S608  (column names of this package)
-
-# Of rows with one id the first in the batch counts; the others are compared with what is stored.
-_INSERT_INCOMING = f"""
-    WITH stored AS (
-        INSERT INTO benchmark_results ({_COLUMNS})
-        SELECT {_COLUMNS} FROM (
-            SELECT DISTINCT ON (id) * FROM incoming_results
-            ORDER BY id, {copy_format.POSITION_COLUMN}
-        ) AS first
-        ON CONFLICT DO NOTHING
-        RETURNING config_id, model_id, benchmark_date
-    )
-    SELECT config_id, model_id, benchmark_date, count(*) AS row_count
-    FROM stored GROUP BY config_id, model_id, benchmark_date
-"""  # noqa: S608
-
-# A statement of its own, after the insert: it sees what a concurrent batch committed meanwhile.
-_FIND_REUSED = f"""
-    SELECT incoming.{copy_format.POSITION_COLUMN} AS position
-    FROM incoming_results AS incoming
-    JOIN benchmark_results AS result
-        ON result.id = incoming.id AND result.benchmarked_at = incoming.benchmarked_at
-    WHERE ({", ".join(f"incoming.{name}" for name in SAME_CONTENT)})
-        IS DISTINCT FROM ({", ".join(f"result.{name}" for name in SAME_CONTENT)})
-    ORDER BY position
-"""  # noqa: S608
 
 _ADVANCE = """
     WITH marked AS (
@@ -110,11 +85,15 @@ class PartitionMissingError(LookupError):
 class AppendStore:
     """Makes batches durable, each exactly once.
 
-    `announce` makes the event that says so; `failpoints` are for tests of faults.
+    `targets` says where rows go, `announce` makes the event that says so; `failpoints` are for
+    tests of faults.
     """
 
-    def __init__(self, database: Database, announce: Announce, failpoints: Failpoints) -> None:
+    def __init__(
+        self, database: Database, targets: Targets, announce: Announce, failpoints: Failpoints
+    ) -> None:
         self._database = database
+        self._targets = targets
         self._announce = announce
         self._failpoints = failpoints
 
@@ -133,7 +112,7 @@ class AppendStore:
         except asyncpg.UniqueViolationError:
             # A row is stored already, or twice in the batch. All of the attempt was rolled back.
             outcome = await self._attempt(stream_id, batch, compare=True)
-        except asyncpg.CheckViolationError as error:
+        except (asyncpg.CheckViolationError, asyncpg.UndefinedTableError) as error:
             # The only check on results is that of the partitions.
             raise PartitionMissingError(str(error)) from error
         self._failpoints.hit("after_commit_before_ack")
@@ -144,19 +123,20 @@ class AppendStore:
     ) -> BatchOutcome:
         """One transaction. Without `compare`, rows that are stored already make it fail."""
         async with self._database.transaction() as connection:
-            expected = await self._lock_cursor(connection, stream_id)
+            expected = await _lock_cursor(connection, stream_id, batch)
             if batch.sequence < expected:
                 return BatchOutcome(batch.sequence, 0, batch.row_count, replayed=True)
             if batch.sequence > expected:
                 raise _gap(batch.sequence, expected)
             driver = await driver_connection(connection)
-            store = _store_compared if compare else _store_fresh
-            stored, reused = await store(driver, batch)
+            targets = self._targets(batch.days)
+            store = store_compare.store_compared if compare else _store_fresh
+            stored, reused = await store(driver, batch, targets)
             self._failpoints.hit("after_rows")
             outcome = BatchOutcome(
                 sequence=batch.sequence,
                 stored_count=stored.count,
-                duplicate_count=len(batch.rows) - stored.count - len(reused),
+                duplicate_count=batch.valid_count - stored.count - len(reused),
                 rejections=sorted((*batch.rejections, *reused), key=lambda refused: refused.row),
             )
             event = self._announce(stream_id, batch.sequence, stored) if stored.count else None
@@ -164,16 +144,21 @@ class AppendStore:
             self._failpoints.hit("before_commit")
         return outcome
 
-    async def _lock_cursor(self, connection: AsyncConnection, stream_id: UUID) -> int:
-        # The lock on the row makes two clients of one stream take turns.
-        cursor = await connection.scalar(
-            select(streams.c.next_sequence)
-            .where(streams.c.stream_id == stream_id)
-            .with_for_update()
-        )
-        if cursor is None:
-            raise LookupError(f"stream {stream_id} was not opened")
-        return int(cursor)
+
+async def _lock_cursor(connection: AsyncConnection, stream_id: UUID, batch: CheckedBatch) -> int:
+    """The stream's cursor, after each configuration of the batch was found. Raises LookupError."""
+    used = {(model_id, config_id) for model_id, config_id, _ in batch.touched}
+    values = {
+        "stream_id": stream_id,
+        "models": [model_id for model_id, _ in used],
+        "configs": [config_id for _, config_id in used],
+    }
+    cursor = (await connection.execute(_LOCK_CURSOR, values)).one_or_none()
+    if cursor is None:
+        raise LookupError(f"stream {stream_id} was not opened")
+    if cursor.unknown:
+        raise LookupError(f"configurations {cursor.unknown} of a batch do not exist")
+    return int(cursor.next_sequence)
 
 
 def _gap(sequence: int, expected: int) -> ServemarkError:
@@ -184,42 +169,27 @@ def _gap(sequence: int, expected: int) -> ServemarkError:
     )
 
 
-async def _store_fresh(driver: Any, batch: CheckedBatch) -> tuple[StoredRows, list[RowRejection]]:
-    """Stores rows that are all new. Raises UniqueViolationError if one is not."""
-    if not batch.rows:
-        return StoredRows(0, frozenset(), frozenset()), []
-    await driver.copy_to_table(
-        "benchmark_results",
-        source=copy_format.document(batch.rows),
-        columns=copy_format.COPY_COLUMNS,
-        format="binary",
-    )
-    return StoredRows(len(batch.rows), batch.config_ids, batch.model_days), []
-
-
-async def _store_compared(
-    driver: Any, batch: CheckedBatch
+async def _store_fresh(
+    driver: Any, batch: CheckedBatch, targets: Sequence[Target]
 ) -> tuple[StoredRows, list[RowRejection]]:
-    """Stores the rows that are new, and compares the others with what is stored.
+    """Stores rows that are all new. Raises UniqueViolationError if one is not."""
+    for target in targets:
+        await driver.copy_to_table(
+            target.table,
+            schema_name="ingest",
+            source=_document(batch, target.days),
+            columns=COPY_COLUMNS,
+            format="binary",
+        )
+    return StoredRows(batch.valid_count, batch.touched), []
 
-    Returns also the rejections of rows whose id is stored with other content.
-    """
-    await driver.execute(_PREPARE_INCOMING)
-    await driver.copy_to_table(
-        "incoming_results",
-        source=copy_format.document_with_positions(batch.rows, batch.positions),
-        columns=(*copy_format.COPY_COLUMNS, copy_format.POSITION_COLUMN),
-        format="binary",
-    )
-    groups = await driver.fetch(_INSERT_INCOMING)
-    stored = StoredRows(
-        # Counted by RETURNING: a command tag may count rows that were not inserted.
-        count=sum(group["row_count"] for group in groups),
-        config_ids=frozenset(group["config_id"] for group in groups),
-        model_days=frozenset((group["model_id"], group["benchmark_date"]) for group in groups),
-    )
-    reused = await driver.fetch(_FIND_REUSED)
-    return stored, [batch.refuse_reused(row["position"]) for row in reused]
+
+async def _document(batch: CheckedBatch, days: Sequence[Day]) -> AsyncIterator[bytes]:
+    yield HEADER
+    for day in days:
+        for piece in batch.rows.pieces(day.start, day.rows, positions=False):
+            yield piece
+    yield TRAILER
 
 
 async def _advance(

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from servemark.runtime.events.outbox import outbox_table
 from services.ingest.metrics import METRIC_COLUMNS
@@ -130,6 +130,9 @@ benchmark_results = Table(
     _text("tool_version"),
     Column("source_sha256", LargeBinary),
     Column("detailed_metrics", JSONB),
+    # First bucket, samples of 0 ms, then the counts of the buckets; see sketches.py.
+    Column("ttft_sketch", ARRAY(Integer)),
+    Column("tpot_sketch", ARRAY(Integer)),
     postgresql_partition_by="RANGE (benchmarked_at)",
 )
 Index(
@@ -151,9 +154,9 @@ Index(
     benchmark_results.c.workload_type,
 )
 Index(
-    "idx_benchmark_results_config_latest",
-    benchmark_results.c.config_id,
-    benchmark_results.c.benchmarked_at.desc(),
+    "idx_benchmark_results_version_latest",
+    benchmark_results.c.model_version_id,
+    benchmark_results.c.benchmarked_at,
 )
 
 streams = Table(

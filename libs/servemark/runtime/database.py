@@ -74,7 +74,11 @@ class Database:
 async def driver_connection(connection: AsyncConnection) -> Any:
     """The asyncpg connection under `connection`, for COPY, within the same transaction."""
     raw = await connection.get_raw_connection()
-    return raw.driver_connection
+    driver: Any = raw.driver_connection
+    if not driver.is_in_transaction():
+        # SQLAlchemy says BEGIN with its first statement; what goes past it would stand alone.
+        await connection.execute(text("SELECT"))
+    return driver
 
 
 _GONE = (

@@ -53,6 +53,7 @@ ROW_REASONS: frozenset[int] = frozenset(
         ErrorReason.ERROR_REASON_PERCENTILES_NOT_MONOTONE,
         ErrorReason.ERROR_REASON_DETAILED_METRICS_INVALID,
         ErrorReason.ERROR_REASON_NO_METRICS,
+        ErrorReason.ERROR_REASON_SKETCH_INVALID,
         ErrorReason.ERROR_REASON_REFERENCE_NOT_FOUND,
         ErrorReason.ERROR_REASON_REFERENCE_AMBIGUOUS,
     }

@@ -1,4 +1,6 @@
-"""Whatever mix of fresh, repeated, changed and wrong rows is sent, the answers add up."""
+"""Whatever mix of fresh, repeated, changed and wrong rows is sent, as rows or as columns, the
+answers add up.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from servemark.ingest.v1.benchmark_result_pb2 import ResultRow
 from servemark.ingest.v1.result_stream_pb2 import BatchAck, ResultBatch
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from tests.rpc.ingest.builders import batch, header, now_ms, row
+from tests.rpc.ingest.builders import as_columns, batch, header, now_ms, row
 from tests.rpc.ingest.serving import Served, append, serving
 from tests.support import servers
 
@@ -27,7 +29,10 @@ ROWS = st.lists(
     max_size=12,
 )
 STEPS = st.lists(
-    st.one_of(st.tuples(st.just("batch"), ROWS), st.tuples(st.just("repeat"), st.just(()))),
+    st.one_of(
+        st.tuples(st.sampled_from(("rows", "columns")), ROWS),
+        st.tuples(st.just("repeat"), st.just(())),
+    ),
     min_size=1,
     max_size=6,
 )
@@ -90,7 +95,7 @@ async def check(shared: Served, steps: Any) -> None:
                 expected.append(
                     BatchAck(
                         sequence=sent[-1].sequence,
-                        duplicate_count=len(sent[-1].rows),
+                        duplicate_count=len(sent[-1].rows) or len(sent[-1].columns.ids) // 16,
                         replayed=True,
                     )
                 )
@@ -102,9 +107,9 @@ async def check(shared: Served, steps: Any) -> None:
             one.config_index = 5 if what == "wrong" else 0
             rows.append(one)
         made = batch(len(sent), rows)
-        sent.append(made)
-        batches.append(made)
         expected.append(model.append(made))
+        sent.append(as_columns(made) if kind == "columns" else made)
+        batches.append(sent[-1])
     _, acks = await append(shared.stub, message, *batches)
     assert without_detail(acks) == expected
     count = await asyncio.to_thread(

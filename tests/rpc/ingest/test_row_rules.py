@@ -4,15 +4,16 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from servemark.ingest.v1.benchmark_result_pb2 import ResultMetrics, ResultRow
-from servemark.ingest.v1.result_stream_pb2 import ListRejectionsRequest
+from servemark.ingest.v1.latency_sketch_pb2 import LatencySketch
+from servemark.ingest.v1.result_stream_pb2 import ListRejectionsRequest, ResultBatch
 from servemark.runtime.ids import uuid7
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from tests.rpc.ingest.builders import batch, config, header, now_ms, row, rows
+from tests.rpc.ingest.builders import as_columns, batch, config, header, now_ms, row, rows
 from tests.rpc.ingest.serving import Served, append, serving
 from tests.support.failures import failure
 
@@ -112,6 +113,20 @@ WRONG: dict[str, list[Callable[[], ResultRow]]] = {
     ],
 }
 
+WRONG["SKETCH_INVALID"] = [
+    partial(row, ttft_sketch=LatencySketch(first_bucket=first, counts=counts, zero_count=zeros))
+    for first, counts, zeros in (
+        (-1101, [1], 0),
+        (1101, [1], 0),
+        (1100, [1, 1], 0),
+        (0, [1, -1], 0),
+        (0, [2**31], 0),
+        (0, [0, 0], 0),
+        (0, [1], -1),
+        (0, [1], 2**31),
+    )
+] + [lambda: row(tpot_sketch=LatencySketch(first_bucket=-2000, counts=[1]))]
+
 RIGHT: list[Callable[[], ResultRow]] = [
     lambda: row(now_ms() + DAY - 60_000),
     lambda: row(now_ms() - 3649 * DAY),
@@ -121,6 +136,9 @@ RIGHT: list[Callable[[], ResultRow]] = [
     lambda: figures(accuracy_score=-0.0),
     lambda: figures(ttft_p50_ms=3, ttft_p99_ms=3, tpot_p50_ms=1),
     lambda: row(request_count=0, failed_request_count=0, batch_size=1),
+    lambda: row(ttft_sketch=LatencySketch(first_bucket=-1100, counts=[1] * 2201)),
+    lambda: row(tpot_sketch=LatencySketch(first_bucket=1100, counts=[2**31 - 1])),
+    lambda: row(ttft_sketch=LatencySketch(zero_count=2**31 - 1)),
     lambda: row(detailed_metrics_json=deep(8)),
     lambda: row(detailed_metrics_json='{"a": 1e300, "b": 123456789012345678901234567890}'),
     lambda: with_id(str.upper),
@@ -140,9 +158,39 @@ async def test_a_wrong_row_is_refused_with_its_reason_and_the_others_stored(
     assert all(rejection.detail.endswith(".") for rejection in acks[0].rejections)
 
 
-async def test_values_at_the_ends_of_their_ranges_are_stored(ingest: Served) -> None:
+def can_be_columns(message: ResultRow) -> bool:
+    """Whether columns can say the same: the id is some UUID, the time some time."""
+    try:
+        is_uuid = str(UUID(message.id)) == message.id
+    except ValueError:
+        return False
+    has_figures = bool(message.metrics.ListFields())
+    is_time = message.HasField("benchmark_time") and 0 <= message.benchmark_time.nanos < 10**9
+    return is_uuid and is_time and message.HasField("metrics") == has_figures
+
+
+@pytest.mark.parametrize("reason", WRONG)
+async def test_columns_are_refused_as_rows_are_word_for_word(ingest: Served, reason: str) -> None:
+    wrong = [one for make in WRONG[reason] if can_be_columns(one := make())]
+    content = batch(0, [row(), *wrong, row()])
+    answers = [
+        (await append(ingest.stub, header(config(), config(hardware="nowhere/tpu")), sent))[1][0]
+        for sent in (content, as_columns(content))
+    ]
+    assert len(wrong) > 0
+    assert answers[1].rejections == answers[0].rejections
+    assert (answers[0].stored_count, answers[1].duplicate_count) == (2, 2)
+    kept = await ingest.stub.ListRejections(ListRejectionsRequest(page_size=1000))
+    hashes = [entry.payload_sha256 for entry in kept.rejections]
+    assert hashes[: len(wrong)] == hashes[len(wrong) :]
+
+
+@pytest.mark.parametrize("encode", [lambda content: content, as_columns])
+async def test_values_at_the_ends_of_their_ranges_are_stored(
+    ingest: Served, encode: Callable[[ResultBatch], ResultBatch]
+) -> None:
     right = [make() for make in RIGHT]
-    _, acks = await append(ingest.stub, header(), batch(0, right))
+    _, acks = await append(ingest.stub, header(), encode(batch(0, right)))
     assert not acks[0].rejections
     assert acks[0].stored_count == len(right)
 

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
-import pytest
 import pytest_asyncio
 
 from servemark.runtime.database import Database
@@ -120,25 +119,6 @@ async def insert(connection: asyncpg.Connection, moment: datetime, ttft: float =
     await connection.execute(INSERT, identifier, moment, config, model, other, ttft)
 
 
-async def test_a_result_of_an_unknown_configuration_is_refused(
-    migrated_database: str, database: Database
-) -> None:
-    await partitions(database).ensure([DAY])
-    connection = await asyncpg.connect(migrated_database)
-    moment = datetime(2026, 2, 28, 23, 59, 59, 999_000, tzinfo=UTC)
-    config, model, other = uuid4(), uuid4(), uuid4()
-    try:
-        await connection.execute(NEW_CONFIG, config, model, other)
-        for wrong_config, wrong_model in ((uuid4(), model), (config, uuid4())):
-            with pytest.raises(asyncpg.ForeignKeyViolationError):
-                await connection.execute(
-                    INSERT, uuid7(), moment, wrong_config, wrong_model, other, 1.0
-                )
-        await connection.execute(INSERT, uuid7(), moment, config, model, other, 1.0)
-    finally:
-        await connection.close()
-
-
 async def test_each_listing_has_its_index(migrated_database: str, database: Database) -> None:
     names = servers.fetch_value(
         migrated_database,
@@ -149,7 +129,7 @@ async def test_each_listing_has_its_index(migrated_database: str, database: Data
         "idx_benchmark_results_model_hardware_framework",
         "idx_benchmark_results_latency_sla",
         "idx_benchmark_results_date_workload",
-        "idx_benchmark_results_config_latest",
+        "idx_benchmark_results_version_latest",
         "idx_daily_stats_model_date",
     }
     await partitions(database).ensure([DAY])

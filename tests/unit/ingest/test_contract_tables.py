@@ -8,7 +8,7 @@ from servemark.type.v1.provenance_pb2 import PercentileSource, Provenance
 from services.ingest.convert_query import COLUMN_OF_METRIC
 from services.ingest.metrics import HIGHEST, LARGER_IS_BETTER, LATENCY_COLUMNS, METRIC_COLUMNS
 from services.ingest.records import PERCENTILE_SOURCES, PROVENANCES
-from services.ingest.store_append import SAME_CONTENT
+from services.ingest.store_compare import SAME_CONTENT
 from services.ingest.tables import benchmark_results
 
 

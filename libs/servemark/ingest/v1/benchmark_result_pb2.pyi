@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from servemark.ingest.v1 import benchmark_config_pb2 as _benchmark_config_pb2
+from servemark.ingest.v1 import latency_sketch_pb2 as _latency_sketch_pb2
 from servemark.type.v1 import provenance_pb2 as _provenance_pb2
 import builtins as _builtins
 import sys
@@ -160,6 +161,8 @@ class ResultRow(_message.Message):
     FAILED_REQUEST_COUNT_FIELD_NUMBER: _builtins.int
     DETAILED_METRICS_JSON_FIELD_NUMBER: _builtins.int
     SOURCE_SHA256_FIELD_NUMBER: _builtins.int
+    TTFT_SKETCH_FIELD_NUMBER: _builtins.int
+    TPOT_SKETCH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The result's id: a UUIDv7 in text form, chosen by the client when the result is produced, and the same in every
     repeat. Its embedded time must be `benchmark_time` to the millisecond. An importer derives the random bits from the
@@ -187,6 +190,14 @@ class ResultRow(_message.Message):
     def metrics(self) -> Global___ResultMetrics:
         """What was measured. Required."""
 
+    @_builtins.property
+    def ttft_sketch(self) -> _latency_sketch_pb2.LatencySketch:
+        """All samples of time to first token. Absent: not kept."""
+
+    @_builtins.property
+    def tpot_sketch(self) -> _latency_sketch_pb2.LatencySketch:
+        """All samples of time per output token. Absent: not kept."""
+
     def __init__(
         self,
         *,
@@ -200,10 +211,12 @@ class ResultRow(_message.Message):
         failed_request_count: _builtins.int | None = ...,
         detailed_metrics_json: _builtins.str = ...,
         source_sha256: _builtins.bytes = ...,
+        ttft_sketch: _latency_sketch_pb2.LatencySketch | None = ...,
+        tpot_sketch: _latency_sketch_pb2.LatencySketch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_failed_request_count", b"_failed_request_count", "_request_count", b"_request_count", "batch_size", b"batch_size", "benchmark_time", b"benchmark_time", "failed_request_count", b"failed_request_count", "metrics", b"metrics", "request_count", b"request_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_failed_request_count", b"_failed_request_count", "_request_count", b"_request_count", "batch_size", b"batch_size", "benchmark_time", b"benchmark_time", "failed_request_count", b"failed_request_count", "metrics", b"metrics", "request_count", b"request_count", "tpot_sketch", b"tpot_sketch", "ttft_sketch", b"ttft_sketch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_failed_request_count", b"_failed_request_count", "_request_count", b"_request_count", "batch_size", b"batch_size", "benchmark_time", b"benchmark_time", "config_index", b"config_index", "detailed_metrics_json", b"detailed_metrics_json", "failed_request_count", b"failed_request_count", "id", b"id", "metrics", b"metrics", "percentile_source", b"percentile_source", "request_count", b"request_count", "source_sha256", b"source_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_failed_request_count", b"_failed_request_count", "_request_count", b"_request_count", "batch_size", b"batch_size", "benchmark_time", b"benchmark_time", "config_index", b"config_index", "detailed_metrics_json", b"detailed_metrics_json", "failed_request_count", b"failed_request_count", "id", b"id", "metrics", b"metrics", "percentile_source", b"percentile_source", "request_count", b"request_count", "source_sha256", b"source_sha256", "tpot_sketch", b"tpot_sketch", "ttft_sketch", b"ttft_sketch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
@@ -241,6 +254,8 @@ class BenchmarkResult(_message.Message):
     TOOL_VERSION_FIELD_NUMBER: _builtins.int
     STREAM_ID_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    TTFT_SKETCH_FIELD_NUMBER: _builtins.int
+    TPOT_SKETCH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The result's id."""
     percentile_source: _provenance_pb2.PercentileSource.ValueType
@@ -279,6 +294,14 @@ class BenchmarkResult(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was stored."""
 
+    @_builtins.property
+    def ttft_sketch(self) -> _latency_sketch_pb2.LatencySketch:
+        """All samples of time to first token. Absent: not kept."""
+
+    @_builtins.property
+    def tpot_sketch(self) -> _latency_sketch_pb2.LatencySketch:
+        """All samples of time per output token. Absent: not kept."""
+
     def __init__(
         self,
         *,
@@ -297,10 +320,12 @@ class BenchmarkResult(_message.Message):
         tool_version: _builtins.str = ...,
         stream_id: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        ttft_sketch: _latency_sketch_pb2.LatencySketch | None = ...,
+        tpot_sketch: _latency_sketch_pb2.LatencySketch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_failed_request_count", b"_failed_request_count", "_request_count", b"_request_count", "_sequence_length", b"_sequence_length", "batch_size", b"batch_size", "benchmark_time", b"benchmark_time", "config", b"config", "create_time", b"create_time", "failed_request_count", b"failed_request_count", "metrics", b"metrics", "request_count", b"request_count", "sequence_length", b"sequence_length"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_failed_request_count", b"_failed_request_count", "_request_count", b"_request_count", "_sequence_length", b"_sequence_length", "batch_size", b"batch_size", "benchmark_time", b"benchmark_time", "config", b"config", "create_time", b"create_time", "failed_request_count", b"failed_request_count", "metrics", b"metrics", "request_count", b"request_count", "sequence_length", b"sequence_length", "tpot_sketch", b"tpot_sketch", "ttft_sketch", b"ttft_sketch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_failed_request_count", b"_failed_request_count", "_request_count", b"_request_count", "_sequence_length", b"_sequence_length", "batch_size", b"batch_size", "benchmark_time", b"benchmark_time", "config", b"config", "create_time", b"create_time", "detailed_metrics_json", b"detailed_metrics_json", "failed_request_count", b"failed_request_count", "id", b"id", "metrics", b"metrics", "percentile_source", b"percentile_source", "request_count", b"request_count", "sequence_length", b"sequence_length", "source_sha256", b"source_sha256", "stream_id", b"stream_id", "tool", b"tool", "tool_version", b"tool_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_failed_request_count", b"_failed_request_count", "_request_count", b"_request_count", "_sequence_length", b"_sequence_length", "batch_size", b"batch_size", "benchmark_time", b"benchmark_time", "config", b"config", "create_time", b"create_time", "detailed_metrics_json", b"detailed_metrics_json", "failed_request_count", b"failed_request_count", "id", b"id", "metrics", b"metrics", "percentile_source", b"percentile_source", "request_count", b"request_count", "sequence_length", b"sequence_length", "source_sha256", b"source_sha256", "stream_id", b"stream_id", "tool", b"tool", "tool_version", b"tool_version", "tpot_sketch", b"tpot_sketch", "ttft_sketch", b"ttft_sketch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015

@@ -29,8 +29,8 @@ if _version_not_supported:
 class IngestServiceStub:
     """Takes benchmark results in, keeps each exactly once, and gives them back.
 
-    Writing. A client opens a stream with a header and sends batches of rows. Each batch is one transaction: once it is
-    acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
+    Writing. A client opens a stream with a header and sends batches of rows, one by one or as columns. Each batch is one
+    transaction: once it is acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
@@ -94,8 +94,8 @@ class IngestServiceStub:
 class IngestServiceServicer:
     """Takes benchmark results in, keeps each exactly once, and gives them back.
 
-    Writing. A client opens a stream with a header and sends batches of rows. Each batch is one transaction: once it is
-    acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
+    Writing. A client opens a stream with a header and sends batches of rows, one by one or as columns. Each batch is one
+    transaction: once it is acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
@@ -222,8 +222,8 @@ def add_IngestServiceServicer_to_server(servicer, server):
 class IngestService:
     """Takes benchmark results in, keeps each exactly once, and gives them back.
 
-    Writing. A client opens a stream with a header and sends batches of rows. Each batch is one transaction: once it is
-    acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
+    Writing. A client opens a stream with a header and sends batches of rows, one by one or as columns. Each batch is one
+    transaction: once it is acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 

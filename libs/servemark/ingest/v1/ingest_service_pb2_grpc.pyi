@@ -30,8 +30,8 @@ GRPC_VERSION: str
 class IngestServiceStub:
     """Takes benchmark results in, keeps each exactly once, and gives them back.
 
-    Writing. A client opens a stream with a header and sends batches of rows. Each batch is one transaction: once it is
-    acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
+    Writing. A client opens a stream with a header and sends batches of rows, one by one or as columns. Each batch is one
+    transaction: once it is acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
@@ -75,8 +75,8 @@ class IngestServiceStub:
 class IngestServiceAsyncStub(IngestServiceStub):
     """Takes benchmark results in, keeps each exactly once, and gives them back.
 
-    Writing. A client opens a stream with a header and sends batches of rows. Each batch is one transaction: once it is
-    acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
+    Writing. A client opens a stream with a header and sends batches of rows, one by one or as columns. Each batch is one
+    transaction: once it is acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
@@ -116,8 +116,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes benchmark results in, keeps each exactly once, and gives them back.
 
-    Writing. A client opens a stream with a header and sends batches of rows. Each batch is one transaction: once it is
-    acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
+    Writing. A client opens a stream with a header and sends batches of rows, one by one or as columns. Each batch is one
+    transaction: once it is acknowledged it is durable. A batch whose sequence is below the stream's cursor is acknowledged as replayed; a row that
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 

@@ -26,47 +26,48 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from servemark.catalog.v1 import config_reference_pb2 as servemark_dot_catalog_dot_v1_dot_config__reference__pb2
 from servemark.ingest.v1 import benchmark_config_pb2 as servemark_dot_ingest_dot_v1_dot_benchmark__config__pb2
 from servemark.ingest.v1 import benchmark_result_pb2 as servemark_dot_ingest_dot_v1_dot_benchmark__result__pb2
+from servemark.ingest.v1 import result_columns_pb2 as servemark_dot_ingest_dot_v1_dot_result__columns__pb2
 from servemark.type.v1 import error_reason_pb2 as servemark_dot_type_dot_v1_dot_error__reason__pb2
 from servemark.type.v1 import provenance_pb2 as servemark_dot_type_dot_v1_dot_provenance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'servemark/ingest/v1/result_stream.proto\x12\x13servemark.ingest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+servemark/catalog/v1/config_reference.proto\x1a*servemark/ingest/v1/benchmark_config.proto\x1a*servemark/ingest/v1/benchmark_result.proto\x1a$servemark/type/v1/error_reason.proto\x1a\"servemark/type/v1/provenance.proto\"\xae\x01\n\nConfigSpec\x12\x38\n\treference\x18\x01 \x01(\x0b\x32%.servemark.catalog.v1.ConfigReference\x12/\n\x08workload\x18\x02 \x01(\x0b\x32\x1d.servemark.ingest.v1.Workload\x12\x35\n\x0bparallelism\x18\x03 \x01(\x0b\x32 .servemark.ingest.v1.Parallelism\"\xaa\x01\n\x0cStreamHeader\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x14\n\x0ctool_version\x18\x03 \x01(\t\x12\x31\n\nprovenance\x18\x04 \x01(\x0e\x32\x1d.servemark.type.v1.Provenance\x12\x30\n\x07\x63onfigs\x18\x05 \x03(\x0b\x32\x1f.servemark.ingest.v1.ConfigSpec\"M\n\x0bResultBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12,\n\x04rows\x18\x02 \x03(\x0b\x32\x1e.servemark.ingest.v1.ResultRow\"s\n\rConfigOutcome\x12\x14\n\x0c\x63onfig_index\x18\x01 \x01(\x05\x12\x11\n\tconfig_id\x18\x02 \x01(\t\x12\x39\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\'.servemark.catalog.v1.ResolutionFailure\"\x80\x01\n\x0cRowRejection\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0b\n\x03row\x18\x02 \x01(\x05\x12\x11\n\tresult_id\x18\x03 \x01(\t\x12.\n\x06reason\x18\x04 \x01(\x0e\x32\x1e.servemark.type.v1.ErrorReason\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"Z\n\x0cStreamOpened\x12\x15\n\rnext_sequence\x18\x01 \x01(\x03\x12\x33\n\x07\x63onfigs\x18\x02 \x03(\x0b\x32\".servemark.ingest.v1.ConfigOutcome\"\x94\x01\n\x08\x42\x61tchAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x35\n\nrejections\x18\x04 \x03(\x0b\x32!.servemark.ingest.v1.RowRejection\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"\x89\x01\n\x14\x41ppendResultsRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.servemark.ingest.v1.StreamHeaderH\x00\x12\x31\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32 .servemark.ingest.v1.ResultBatchH\x00\x42\t\n\x07payload\"\x85\x01\n\x15\x41ppendResultsResponse\x12\x33\n\x06opened\x18\x01 \x01(\x0b\x32!.servemark.ingest.v1.StreamOpenedH\x00\x12,\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1d.servemark.ingest.v1.BatchAckH\x00\x42\t\n\x07payload\"\x89\x01\n\x14StreamResultsRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.servemark.ingest.v1.StreamHeaderH\x00\x12\x31\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32 .servemark.ingest.v1.ResultBatchH\x00\x42\t\n\x07payload\"\xf4\x01\n\x15StreamResultsResponse\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x15\n\rnext_sequence\x18\x02 \x01(\x03\x12\x33\n\x07\x63onfigs\x18\x03 \x03(\x0b\x32\".servemark.ingest.v1.ConfigOutcome\x12\x14\n\x0cstored_count\x18\x04 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x05 \x01(\x03\x12\x16\n\x0erejected_count\x18\x06 \x01(\x03\x12\x35\n\nrejections\x18\x07 \x03(\x0b\x32!.servemark.ingest.v1.RowRejection\"+\n\x16GetStreamCursorRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\xd9\x01\n\x17GetStreamCursorResponse\x12\x15\n\rnext_sequence\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x16\n\x0erejected_count\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9d\x01\n\tRejection\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x34\n\trejection\x18\x02 \x01(\x0b\x32!.servemark.ingest.v1.RowRejection\x12\x16\n\x0epayload_sha256\x18\x03 \x01(\x0c\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x15ListRejectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tstream_id\x18\x03 \x01(\t\x12/\n\x07reasons\x18\x04 \x03(\x0e\x32\x1e.servemark.type.v1.ErrorReason\"e\n\x16ListRejectionsResponse\x12\x32\n\nrejections\x18\x01 \x03(\x0b\x32\x1e.servemark.ingest.v1.Rejection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'servemark/ingest/v1/result_stream.proto\x12\x13servemark.ingest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a+servemark/catalog/v1/config_reference.proto\x1a*servemark/ingest/v1/benchmark_config.proto\x1a*servemark/ingest/v1/benchmark_result.proto\x1a(servemark/ingest/v1/result_columns.proto\x1a$servemark/type/v1/error_reason.proto\x1a\"servemark/type/v1/provenance.proto\"\xae\x01\n\nConfigSpec\x12\x38\n\treference\x18\x01 \x01(\x0b\x32%.servemark.catalog.v1.ConfigReference\x12/\n\x08workload\x18\x02 \x01(\x0b\x32\x1d.servemark.ingest.v1.Workload\x12\x35\n\x0bparallelism\x18\x03 \x01(\x0b\x32 .servemark.ingest.v1.Parallelism\"\xaa\x01\n\x0cStreamHeader\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x14\n\x0ctool_version\x18\x03 \x01(\t\x12\x31\n\nprovenance\x18\x04 \x01(\x0e\x32\x1d.servemark.type.v1.Provenance\x12\x30\n\x07\x63onfigs\x18\x05 \x03(\x0b\x32\x1f.servemark.ingest.v1.ConfigSpec\"\x82\x01\n\x0bResultBatch\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12,\n\x04rows\x18\x02 \x03(\x0b\x32\x1e.servemark.ingest.v1.ResultRow\x12\x33\n\x07\x63olumns\x18\x03 \x01(\x0b\x32\".servemark.ingest.v1.ResultColumns\"s\n\rConfigOutcome\x12\x14\n\x0c\x63onfig_index\x18\x01 \x01(\x05\x12\x11\n\tconfig_id\x18\x02 \x01(\t\x12\x39\n\x08\x66\x61ilures\x18\x03 \x03(\x0b\x32\'.servemark.catalog.v1.ResolutionFailure\"\x80\x01\n\x0cRowRejection\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0b\n\x03row\x18\x02 \x01(\x05\x12\x11\n\tresult_id\x18\x03 \x01(\t\x12.\n\x06reason\x18\x04 \x01(\x0e\x32\x1e.servemark.type.v1.ErrorReason\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"Z\n\x0cStreamOpened\x12\x15\n\rnext_sequence\x18\x01 \x01(\x03\x12\x33\n\x07\x63onfigs\x18\x02 \x03(\x0b\x32\".servemark.ingest.v1.ConfigOutcome\"\x94\x01\n\x08\x42\x61tchAck\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x35\n\nrejections\x18\x04 \x03(\x0b\x32!.servemark.ingest.v1.RowRejection\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"\x89\x01\n\x14\x41ppendResultsRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.servemark.ingest.v1.StreamHeaderH\x00\x12\x31\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32 .servemark.ingest.v1.ResultBatchH\x00\x42\t\n\x07payload\"\x85\x01\n\x15\x41ppendResultsResponse\x12\x33\n\x06opened\x18\x01 \x01(\x0b\x32!.servemark.ingest.v1.StreamOpenedH\x00\x12,\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x1d.servemark.ingest.v1.BatchAckH\x00\x42\t\n\x07payload\"\x89\x01\n\x14StreamResultsRequest\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32!.servemark.ingest.v1.StreamHeaderH\x00\x12\x31\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32 .servemark.ingest.v1.ResultBatchH\x00\x42\t\n\x07payload\"\xf4\x01\n\x15StreamResultsResponse\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x15\n\rnext_sequence\x18\x02 \x01(\x03\x12\x33\n\x07\x63onfigs\x18\x03 \x03(\x0b\x32\".servemark.ingest.v1.ConfigOutcome\x12\x14\n\x0cstored_count\x18\x04 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x05 \x01(\x03\x12\x16\n\x0erejected_count\x18\x06 \x01(\x03\x12\x35\n\nrejections\x18\x07 \x03(\x0b\x32!.servemark.ingest.v1.RowRejection\"+\n\x16GetStreamCursorRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"\xd9\x01\n\x17GetStreamCursorResponse\x12\x15\n\rnext_sequence\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x03\x12\x17\n\x0f\x64uplicate_count\x18\x03 \x01(\x03\x12\x16\n\x0erejected_count\x18\x04 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9d\x01\n\tRejection\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x34\n\trejection\x18\x02 \x01(\x0b\x32!.servemark.ingest.v1.RowRejection\x12\x16\n\x0epayload_sha256\x18\x03 \x01(\x0c\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x15ListRejectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tstream_id\x18\x03 \x01(\t\x12/\n\x07reasons\x18\x04 \x03(\x0e\x32\x1e.servemark.type.v1.ErrorReason\"e\n\x16ListRejectionsResponse\x12\x32\n\nrejections\x18\x01 \x03(\x0b\x32\x1e.servemark.ingest.v1.Rejection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.ingest.v1.result_stream_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONFIGSPEC']._serialized_start=305
-  _globals['_CONFIGSPEC']._serialized_end=479
-  _globals['_STREAMHEADER']._serialized_start=482
-  _globals['_STREAMHEADER']._serialized_end=652
-  _globals['_RESULTBATCH']._serialized_start=654
-  _globals['_RESULTBATCH']._serialized_end=731
-  _globals['_CONFIGOUTCOME']._serialized_start=733
-  _globals['_CONFIGOUTCOME']._serialized_end=848
-  _globals['_ROWREJECTION']._serialized_start=851
-  _globals['_ROWREJECTION']._serialized_end=979
-  _globals['_STREAMOPENED']._serialized_start=981
-  _globals['_STREAMOPENED']._serialized_end=1071
-  _globals['_BATCHACK']._serialized_start=1074
-  _globals['_BATCHACK']._serialized_end=1222
-  _globals['_APPENDRESULTSREQUEST']._serialized_start=1225
-  _globals['_APPENDRESULTSREQUEST']._serialized_end=1362
-  _globals['_APPENDRESULTSRESPONSE']._serialized_start=1365
-  _globals['_APPENDRESULTSRESPONSE']._serialized_end=1498
-  _globals['_STREAMRESULTSREQUEST']._serialized_start=1501
-  _globals['_STREAMRESULTSREQUEST']._serialized_end=1638
-  _globals['_STREAMRESULTSRESPONSE']._serialized_start=1641
-  _globals['_STREAMRESULTSRESPONSE']._serialized_end=1885
-  _globals['_GETSTREAMCURSORREQUEST']._serialized_start=1887
-  _globals['_GETSTREAMCURSORREQUEST']._serialized_end=1930
-  _globals['_GETSTREAMCURSORRESPONSE']._serialized_start=1933
-  _globals['_GETSTREAMCURSORRESPONSE']._serialized_end=2150
-  _globals['_REJECTION']._serialized_start=2153
-  _globals['_REJECTION']._serialized_end=2310
-  _globals['_LISTREJECTIONSREQUEST']._serialized_start=2313
-  _globals['_LISTREJECTIONSREQUEST']._serialized_end=2443
-  _globals['_LISTREJECTIONSRESPONSE']._serialized_start=2445
-  _globals['_LISTREJECTIONSRESPONSE']._serialized_end=2546
+  _globals['_CONFIGSPEC']._serialized_start=347
+  _globals['_CONFIGSPEC']._serialized_end=521
+  _globals['_STREAMHEADER']._serialized_start=524
+  _globals['_STREAMHEADER']._serialized_end=694
+  _globals['_RESULTBATCH']._serialized_start=697
+  _globals['_RESULTBATCH']._serialized_end=827
+  _globals['_CONFIGOUTCOME']._serialized_start=829
+  _globals['_CONFIGOUTCOME']._serialized_end=944
+  _globals['_ROWREJECTION']._serialized_start=947
+  _globals['_ROWREJECTION']._serialized_end=1075
+  _globals['_STREAMOPENED']._serialized_start=1077
+  _globals['_STREAMOPENED']._serialized_end=1167
+  _globals['_BATCHACK']._serialized_start=1170
+  _globals['_BATCHACK']._serialized_end=1318
+  _globals['_APPENDRESULTSREQUEST']._serialized_start=1321
+  _globals['_APPENDRESULTSREQUEST']._serialized_end=1458
+  _globals['_APPENDRESULTSRESPONSE']._serialized_start=1461
+  _globals['_APPENDRESULTSRESPONSE']._serialized_end=1594
+  _globals['_STREAMRESULTSREQUEST']._serialized_start=1597
+  _globals['_STREAMRESULTSREQUEST']._serialized_end=1734
+  _globals['_STREAMRESULTSRESPONSE']._serialized_start=1737
+  _globals['_STREAMRESULTSRESPONSE']._serialized_end=1981
+  _globals['_GETSTREAMCURSORREQUEST']._serialized_start=1983
+  _globals['_GETSTREAMCURSORREQUEST']._serialized_end=2026
+  _globals['_GETSTREAMCURSORRESPONSE']._serialized_start=2029
+  _globals['_GETSTREAMCURSORRESPONSE']._serialized_end=2246
+  _globals['_REJECTION']._serialized_start=2249
+  _globals['_REJECTION']._serialized_end=2406
+  _globals['_LISTREJECTIONSREQUEST']._serialized_start=2409
+  _globals['_LISTREJECTIONSREQUEST']._serialized_end=2539
+  _globals['_LISTREJECTIONSRESPONSE']._serialized_start=2541
+  _globals['_LISTREJECTIONSRESPONSE']._serialized_end=2642
 # @@protoc_insertion_point(module_scope)

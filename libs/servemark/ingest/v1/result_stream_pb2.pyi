@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from servemark.catalog.v1 import config_reference_pb2 as _config_reference_pb2
 from servemark.ingest.v1 import benchmark_config_pb2 as _benchmark_config_pb2
 from servemark.ingest.v1 import benchmark_result_pb2 as _benchmark_result_pb2
+from servemark.ingest.v1 import result_columns_pb2 as _result_columns_pb2
 from servemark.type.v1 import error_reason_pb2 as _error_reason_pb2
 from servemark.type.v1 import provenance_pb2 as _provenance_pb2
 import builtins as _builtins
@@ -104,27 +105,35 @@ Global___StreamHeader: _TypeAlias = StreamHeader  # noqa: Y015
 
 @_typing.final
 class ResultBatch(_message.Message):
-    """Rows that are stored together: all valid ones, or (when the server fails) none."""
+    """Rows that are stored together: all valid ones, or (when the server fails) none. They come either one by one or as
+    columns, never both in one batch; what is stored is the same.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQUENCE_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Position of the batch in its stream: it starts at 0 and rises by one."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[_benchmark_result_pb2.ResultRow]:
-        """The rows, 1 to 10,000. 500 or more make the best use of a transaction."""
+        """The rows, 1 to 10,000: easy to write by hand. 500 or more make the best use of a transaction."""
+
+    @_builtins.property
+    def columns(self) -> _result_columns_pb2.ResultColumns:
+        """The rows as columns: the fast way, best with some thousands of rows a batch."""
 
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
         rows: _abc.Iterable[_benchmark_result_pb2.ResultRow] | None = ...,
+        columns: _result_columns_pb2.ResultColumns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "rows", b"rows", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Row: detailed_metrics_json is not a JSON object, or is larger or deeper than allowed."""
     ERROR_REASON_NO_METRICS: _ErrorReason.ValueType  # 29
     """Row: it carries no metric at all."""
+    ERROR_REASON_SKETCH_INVALID: _ErrorReason.ValueType  # 30
+    """Row: a latency sketch has a bucket or a count out of range, or no samples."""
     ERROR_REASON_REFERENCE_NOT_FOUND: _ErrorReason.ValueType  # 40
     """Reference: no catalog entry matches the names or the id."""
     ERROR_REASON_REFERENCE_AMBIGUOUS: _ErrorReason.ValueType  # 41
@@ -143,6 +145,8 @@ ERROR_REASON_DETAILED_METRICS_INVALID: ErrorReason.ValueType  # 28
 """Row: detailed_metrics_json is not a JSON object, or is larger or deeper than allowed."""
 ERROR_REASON_NO_METRICS: ErrorReason.ValueType  # 29
 """Row: it carries no metric at all."""
+ERROR_REASON_SKETCH_INVALID: ErrorReason.ValueType  # 30
+"""Row: a latency sketch has a bucket or a count out of range, or no samples."""
 ERROR_REASON_REFERENCE_NOT_FOUND: ErrorReason.ValueType  # 40
 """Reference: no catalog entry matches the names or the id."""
 ERROR_REASON_REFERENCE_AMBIGUOUS: ErrorReason.ValueType  # 41

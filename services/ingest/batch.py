@@ -1,0 +1,193 @@
+"""A batch on its way from a message to what the store takes: converted, checked, encoded.
+
+That is work of the processor alone, done in turns of a few milliseconds: among those who wait for a
+turn is the batch before, which the database may be answering.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from servemark.ingest.v1.result_stream_pb2 import ResultBatch
+from servemark.type.v1.error_reason_pb2 import ErrorReason
+from services.ingest.columns import Columns, Ints, joined
+from services.ingest.convert_columns import columns_of, message_of, row_count
+from services.ingest.copy_format import ByteTable, Content, encode
+from services.ingest.explain import ID_REUSED, explain
+from services.ingest.records import CheckedBatch, Config, Day, RowRejection
+from services.ingest.validation import (
+    MILLISECONDS_A_DAY,
+    TimeWindow,
+    check,
+    stored_sources,
+)
+
+# Result messages read before others get a turn: about a millisecond.
+_MESSAGES_A_TURN: Final = 250
+# Rows encoded before others get a turn: likewise.
+_ROWS_A_TURN: Final = 2500
+# A UUID has 36 characters; a client that sends a novel as an id gets its beginning back.
+_MAX_RESULT_ID: Final = 64
+# About what a row holds in memory besides its encoding: its message and its place in the columns.
+_ROW_BYTES: Final = 512
+
+
+class Dictionary:
+    """The configurations of a stream as the rows of its batches need them.
+
+    `configs` are in the header's order, None where one is not resolved; `fields` are their parts of
+    a row (`copy_format.config_fields`), b"" where one is not.
+    """
+
+    def __init__(self, configs: Sequence[Config | None], fields: Sequence[bytes]) -> None:
+        self.configs = configs
+        self.fields = ByteTable(fields)
+        self.is_resolved = np.array([config is not None for config in configs], np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.configs)
+
+
+class _Encoded:
+    """The valid rows of a batch, each day encoded once for each of the two ways to store it."""
+
+    def __init__(self, content: Content, order: Ints) -> None:
+        self._content = content
+        self._order = order
+        self._ready: dict[tuple[int, int, bool], list[bytes]] = {}
+
+    async def prepare(self, days: Sequence[Day], *, positions: bool) -> int:
+        """Encodes the days ahead of their turn; the number of bytes."""
+        size = 0
+        for day in days:
+            pieces: list[bytes] = []
+            for start in range(day.start, day.start + day.rows, _ROWS_A_TURN):
+                await asyncio.sleep(0)
+                stop = min(start + _ROWS_A_TURN, day.start + day.rows)
+                pieces += encode(self._content, self._order[start:stop], positions=positions)
+            self._ready[day.start, day.rows, positions] = pieces
+            size += sum(map(len, pieces))
+        return size
+
+    def pieces(self, start: int, count: int, *, positions: bool) -> Sequence[bytes]:
+        """See EncodedRows."""
+        ready = self._ready.get((start, count, positions))
+        if ready is not None:
+            return ready
+        return encode(self._content, self._order[start : start + count], positions=positions)
+
+
+async def check_batch(
+    batch: ResultBatch, dictionary: Dictionary, window: TimeWindow, *, expect_duplicates: bool
+) -> CheckedBatch:
+    """The batch with its valid rows encoded and the others refused.
+
+    `expect_duplicates` says which way to store it is the likelier one. Raises INVALID_FIELD for a
+    batch whose columns do not make rows.
+    """
+    columns = await _columns(batch)
+    checked = check(columns, dictionary.is_resolved, window)
+    valid = columns.in_order_of_id(np.flatnonzero(checked.reasons == 0))
+    content = Content(columns, dictionary.fields, stored_sources(columns), checked.details)
+    rows = _Encoded(content, valid)
+    days = _days(columns, valid)
+    size = await rows.prepare(days, positions=expect_duplicates)
+
+    def refused(index: int, reason: int, detail: str) -> RowRejection:
+        message = message_of(batch, columns, index)
+        return RowRejection(
+            row=index,
+            # A text column takes no NUL.
+            result_id=message.id[:_MAX_RESULT_ID].replace("\x00", "\ufffd"),
+            reason=reason,
+            detail=detail,
+            payload_sha256=hashlib.sha256(message.SerializeToString(deterministic=True)).digest(),
+        )
+
+    return CheckedBatch(
+        sequence=batch.sequence,
+        row_count=len(columns),
+        valid_count=len(valid),
+        rows=rows,
+        days=days,
+        touched=_touched(columns, valid, dictionary),
+        rejections=[
+            refused(
+                index,
+                int(checked.reasons[index]),
+                explain(columns, checked, index, len(dictionary)),
+            )
+            for index in np.flatnonzero(checked.reasons).tolist()
+        ],
+        refuse_reused=lambda index: refused(index, ErrorReason.ERROR_REASON_ID_REUSED, ID_REUSED),
+        byte_size=size + _ROW_BYTES * len(columns),
+    )
+
+
+def passed_by(batch: ResultBatch) -> CheckedBatch:
+    """A batch of which only the sequence counts: its rows are stored already."""
+    return CheckedBatch(
+        sequence=batch.sequence,
+        row_count=row_count(batch),
+        valid_count=0,
+        rows=_Nothing(),
+        days=(),
+        touched=frozenset(),
+        rejections=(),
+        refuse_reused=_none_to_refuse,
+        byte_size=_ROW_BYTES,
+    )
+
+
+class _Nothing:
+    """No rows."""
+
+    def pieces(self, start: int, count: int, *, positions: bool) -> Sequence[bytes]:
+        """See EncodedRows."""
+        return ()
+
+
+def _none_to_refuse(index: int) -> RowRejection:
+    raise IndexError(f"a batch without rows has no row {index}")
+
+
+async def _columns(batch: ResultBatch) -> Columns:
+    parts = []
+    for start in range(0, max(1, len(batch.rows)), _MESSAGES_A_TURN):
+        await asyncio.sleep(0)
+        parts.append(columns_of(batch, start, start + _MESSAGES_A_TURN))
+    return joined(parts)
+
+
+def _days(columns: Columns, rows: Ints) -> tuple[Day, ...]:
+    """The days of rows that are in order of id, and so of time."""
+    days = columns.times_ms[rows] // MILLISECONDS_A_DAY
+    numbers, starts, counts = np.unique(days, return_index=True, return_counts=True)
+    return tuple(
+        Day(_date(number), start, count)
+        for number, start, count in zip(
+            numbers.tolist(), starts.tolist(), counts.tolist(), strict=True
+        )
+    )
+
+
+def _touched(
+    columns: Columns, rows: Ints, dictionary: Dictionary
+) -> frozenset[tuple[UUID, UUID, date]]:
+    days = columns.times_ms[rows] // MILLISECONDS_A_DAY
+    pairs = np.unique(np.stack((columns.config_indexes[rows], days)), axis=1)
+    touched = set()
+    for index, day in pairs.T.tolist():
+        config = dictionary.configs[index]
+        if config is not None:
+            touched.add((config.key.parts.model_id, config.id, _date(day)))
+    return frozenset(touched)
+
+
+def _date(day: int) -> date:
+    return datetime.fromtimestamp(day * MILLISECONDS_A_DAY // 1000, UTC).date()
