@@ -30,7 +30,7 @@ from services.ingest.validation import (
 # Result messages read before others get a turn: about a millisecond.
 _MESSAGES_A_TURN: Final = 250
 # Rows encoded before others get a turn: likewise.
-_ROWS_A_TURN: Final = 2500
+_ROWS_A_TURN: Final = 1000
 # A UUID has 36 characters; a client that sends a novel as an id gets its beginning back.
 _MAX_RESULT_ID: Final = 64
 # About what a row holds in memory besides its encoding: its message and its place in the columns.
@@ -115,7 +115,7 @@ async def check_batch(
         valid_count=len(valid),
         rows=rows,
         days=days,
-        touched=_touched(columns, valid, dictionary),
+        touched=_touched(columns, valid, days, dictionary),
         rejections=[
             refused(
                 index,
@@ -177,15 +177,15 @@ def _days(columns: Columns, rows: Ints) -> tuple[Day, ...]:
 
 
 def _touched(
-    columns: Columns, rows: Ints, dictionary: Dictionary
+    columns: Columns, rows: Ints, days: Sequence[Day], dictionary: Dictionary
 ) -> frozenset[tuple[UUID, UUID, date]]:
-    days = columns.times_ms[rows] // MILLISECONDS_A_DAY
-    pairs = np.unique(np.stack((columns.config_indexes[rows], days)), axis=1)
     touched = set()
-    for index, day in pairs.T.tolist():
-        config = dictionary.configs[index]
-        if config is not None:
-            touched.add((config.key.parts.model_id, config.id, _date(day)))
+    for day in days:
+        indexes = columns.config_indexes[rows[day.start : day.start + day.rows]]
+        for index in np.flatnonzero(np.bincount(indexes)).tolist():
+            config = dictionary.configs[index]
+            if config is not None:
+                touched.add((config.key.parts.model_id, config.id, day.date))
     return frozenset(touched)
 
 

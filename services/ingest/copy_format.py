@@ -177,23 +177,22 @@ class _Layout:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._parts: list[NDArray[np.uint8]] = []
-        self._used: list[Bools | None] = []
-
-    def raw(self, matrix: NDArray[np.uint8], used: Bools | None = None) -> None:
-        """Bytes as they are, (n, width); `used` is broadcast to that, None: all of them."""
-        self._parts.append(matrix)
-        self._used.append(used)
-
-    def values(self, kind: str, values: Any, used: Bools | None = None) -> None:
-        """A number for each row, in network order."""
-        array = np.ascontiguousarray(values, kind)
-        self.raw(array.view(np.uint8).reshape(self._count, -1), used)
+        # Of each field its type, its value (one, or one for each row), and which bytes are used.
+        self._fields: list[tuple[np.dtype[Any], Any, Bools | None]] = []
 
     def constant(self, kind: str, value: int) -> None:
         """The same number in each row."""
-        pattern = np.array([value], kind).view(np.uint8)
-        self.raw(np.broadcast_to(pattern, (self._count, len(pattern))))
+        self._fields.append((np.dtype(kind), value, None))
+
+    def values(self, kind: str, values: Any, used: Bools | None = None) -> None:
+        """A number for each row. `used`, (n, 1): which rows have it; None: all."""
+        self._fields.append((np.dtype(kind), values, used))
+
+    def raw(self, matrix: NDArray[np.uint8], used: Bools | None = None) -> None:
+        """Bytes as they are, (n, width). `used` is broadcast to that; None: all of them."""
+        width = matrix.shape[1]
+        values = np.ascontiguousarray(matrix).view(f"V{width}")[:, 0] if width else 0
+        self._fields.append((np.dtype(f"V{width}"), values, used))
 
     def nullable(self, kind: str, values: Any, present: Bools) -> None:
         """A field that holds a number, NULL where it is not present."""
@@ -210,8 +209,7 @@ class _Layout:
     def ragged(self, padded: NDArray[np.uint8], lengths: Ints) -> None:
         """Bytes of which each row uses so many from the first on."""
         width = padded.shape[1]
-        used = None if (lengths == width).all() else np.arange(width) < lengths[:, None]
-        self.raw(padded, used)
+        self.raw(padded, None if (lengths == width).all() else np.arange(width) < lengths[:, None])
 
     def chosen(self, table: ByteTable, indexes: Ints) -> None:
         """For each row the bytes that the table has at its index."""
@@ -229,15 +227,27 @@ class _Layout:
 
     def document(self) -> bytes:
         """The bytes that the rows use, row after row."""
-        matrix = np.concatenate(self._parts, axis=1)
-        if all(used is None for used in self._used):
+        fields = [field for field in self._fields if field[0].itemsize]
+        record = np.dtype([(str(number), kind) for number, (kind, _, _) in enumerate(fields)])
+        # Every row begins as a copy of one that has the constants; then come the other fields.
+        first = np.zeros(1, record)
+        for number, (_, value, _) in enumerate(fields):
+            if np.isscalar(value):
+                first[str(number)] = value
+        matrix = np.empty((self._count, record.itemsize), np.uint8)
+        matrix[:] = first.view(np.uint8)
+        table = matrix.view(record)[:, 0]
+        for number, (_, value, _) in enumerate(fields):
+            if not np.isscalar(value):
+                table[str(number)] = value
+        if all(used is None for _, _, used in fields):
             return matrix.tobytes()
-        kept = np.empty(matrix.shape, np.bool_)
+        kept = np.ones(matrix.shape, np.bool_)
         start = 0
-        for part, used in zip(self._parts, self._used, strict=True):
-            stop = start + part.shape[1]
-            kept[:, start:stop] = True if used is None else used
-            start = stop
+        for kind, _, used in fields:
+            if used is not None:
+                kept[:, start : start + kind.itemsize] = used
+            start += kind.itemsize
         return matrix[kept].tobytes()
 
 
@@ -254,7 +264,7 @@ def _put_sketches(layout: _Layout, sketches: Sketches | None, rows: Ints) -> Non
     head = np.zeros((len(rows), 5), ">i4")
     head[:, :] = (1, 0, _INT4_OID, 0, 1)
     head[:, 3] = size
-    layout.values(">i4", head, there)
+    layout.raw(head.view(np.uint8), there)
     width = int(lengths.max()) + 2
     numbers = np.zeros((len(rows), width, 2), ">i4")
     numbers[:, :, 0] = 4

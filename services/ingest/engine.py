@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from servemark.ingest.v1.result_stream_pb2 import ResultBatch
 from servemark.runtime.database import translate_database_error
@@ -31,13 +32,15 @@ MAX_UNACKNOWLEDGED: Final = 16
 class OpenStream:
     """A stream as one call uses it.
 
-    `next_sequence` follows the acknowledgements of this call. `repeats` says that the batch before
-    had rows that were stored already: then the next one probably has, too.
+    `next_sequence` follows the acknowledgements of this call. `found` are the configurations that
+    its batches were seen to have. `repeats` says that the batch before had rows that were stored
+    already: then the next one probably has, too.
     """
 
     stream: Stream
     next_sequence: int
     dictionary: Dictionary = field(repr=False)
+    found: set[tuple[UUID, UUID]] = field(default_factory=set, repr=False)
     repeats: bool = False
 
     @classmethod
@@ -137,20 +140,28 @@ class IngestEngine:
         except Exception as error:
             raise _told(error) from error
         stream.next_sequence = max(stream.next_sequence, outcome.sequence + 1)
+        stream.found |= batch.configs
         stream.repeats = outcome.duplicate_count > 0 and not outcome.replayed
         return outcome
 
     async def _store(self, stream: OpenStream, batch: CheckedBatch) -> BatchOutcome:
-        stream_id = stream.stream.source.stream_id
         days = [day.date for day in batch.days]
         await self._profile.ensure(days)
         try:
-            return await self._appends.append(stream_id, batch, expect_duplicates=stream.repeats)
+            return await self._append_to(stream, batch)
         except PartitionMissingError:
             # A day that this process made a partition for was dropped since.
             self._profile.forget(days)
             await self._profile.ensure(days)
-            return await self._appends.append(stream_id, batch, expect_duplicates=stream.repeats)
+            return await self._append_to(stream, batch)
+
+    async def _append_to(self, stream: OpenStream, batch: CheckedBatch) -> BatchOutcome:
+        return await self._appends.append(
+            stream.stream.source.stream_id,
+            batch,
+            unchecked=batch.configs - stream.found,
+            expect_duplicates=stream.repeats,
+        )
 
 
 def _same_header(header: Header, stream: Stream) -> None:

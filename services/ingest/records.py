@@ -160,6 +160,11 @@ class CheckedBatch:
     refuse_reused: Callable[[int], RowRejection]
     byte_size: int
 
+    @property
+    def configs(self) -> set[tuple[UUID, UUID]]:
+        """The configurations of the valid rows: model and configuration."""
+        return {(model_id, config_id) for model_id, config_id, _ in self.touched}
+
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:

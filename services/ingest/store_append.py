@@ -35,9 +35,10 @@ Announce = Callable[[UUID, int, StoredRows], OutboxEvent]
 Targets = Callable[[Sequence[Day]], Sequence[Target]]
 
 # The lock on the row makes two clients of one stream take turns. In the same statement the batch's
-# references are checked, instead of by foreign keys that would ask for every row. A configuration
-# that is there stays: the service's role may not delete one. Each is looked up by its key, written
-# so that the planner, which knows nothing of the arrays, cannot think of reading the whole table.
+# references are checked, instead of by foreign keys that would ask for every row, and each once in
+# a call: what a stream's dictionary names stays, by the dictionary's own foreign key. The look-up
+# is written so that the planner, which knows nothing of the arrays, cannot think of reading the
+# whole table.
 _LOCK_CURSOR = text(
     """
     SELECT next_sequence, ARRAY(
@@ -98,9 +99,17 @@ class AppendStore:
         self._failpoints = failpoints
 
     async def append(
-        self, stream_id: UUID, batch: CheckedBatch, *, expect_duplicates: bool = False
+        self,
+        stream_id: UUID,
+        batch: CheckedBatch,
+        *,
+        unchecked: set[tuple[UUID, UUID]],
+        expect_duplicates: bool = False,
     ) -> BatchOutcome:
         """What became of the batch, after its transaction was committed.
+
+        Raises LookupError if one of the `unchecked` configurations (model, configuration) is not
+        there; those of the batch that are not among them were found before.
 
         A sequence below the cursor changes nothing; one beyond it raises SEQUENCE_GAP. With
         `expect_duplicates` the rows are compared at once instead of after a collision: the outcome
@@ -108,10 +117,10 @@ class AppendStore:
         """
         self._failpoints.hit("before_tx")
         try:
-            outcome = await self._attempt(stream_id, batch, compare=expect_duplicates)
+            outcome = await self._attempt(stream_id, batch, unchecked, compare=expect_duplicates)
         except asyncpg.UniqueViolationError:
             # A row is stored already, or twice in the batch. All of the attempt was rolled back.
-            outcome = await self._attempt(stream_id, batch, compare=True)
+            outcome = await self._attempt(stream_id, batch, unchecked, compare=True)
         except (asyncpg.CheckViolationError, asyncpg.UndefinedTableError) as error:
             # The only check on results is that of the partitions.
             raise PartitionMissingError(str(error)) from error
@@ -119,11 +128,16 @@ class AppendStore:
         return outcome
 
     async def _attempt(
-        self, stream_id: UUID, batch: CheckedBatch, *, compare: bool
+        self,
+        stream_id: UUID,
+        batch: CheckedBatch,
+        unchecked: set[tuple[UUID, UUID]],
+        *,
+        compare: bool,
     ) -> BatchOutcome:
         """One transaction. Without `compare`, rows that are stored already make it fail."""
         async with self._database.transaction() as connection:
-            expected = await _lock_cursor(connection, stream_id, batch)
+            expected = await _lock_cursor(connection, stream_id, unchecked)
             if batch.sequence < expected:
                 return BatchOutcome(batch.sequence, 0, batch.row_count, replayed=True)
             if batch.sequence > expected:
@@ -145,13 +159,14 @@ class AppendStore:
         return outcome
 
 
-async def _lock_cursor(connection: AsyncConnection, stream_id: UUID, batch: CheckedBatch) -> int:
-    """The stream's cursor, after each configuration of the batch was found. Raises LookupError."""
-    used = {(model_id, config_id) for model_id, config_id, _ in batch.touched}
+async def _lock_cursor(
+    connection: AsyncConnection, stream_id: UUID, unchecked: set[tuple[UUID, UUID]]
+) -> int:
+    """The stream's cursor, after each of the configurations was found. Raises LookupError."""
     values = {
         "stream_id": stream_id,
-        "models": [model_id for model_id, _ in used],
-        "configs": [config_id for _, config_id in used],
+        "models": [model_id for model_id, _ in unchecked],
+        "configs": [config_id for _, config_id in unchecked],
     }
     cursor = (await connection.execute(_LOCK_CURSOR, values)).one_or_none()
     if cursor is None:

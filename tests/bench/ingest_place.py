@@ -1,0 +1,140 @@
+"""Where ingest is measured: a database, the services that write to it, and psql beside them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from servemark.embedded import EmbeddedPostgres
+from servemark.runtime.probe import is_serving
+from services.ingest.copy_format import COPY_COLUMNS
+from tests.rpc.ingest.serving import seed
+from tests.support import servers
+from tests.support.stack import free_block
+
+_COLUMNS = ", ".join(COPY_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database with the running services."""
+
+    server: EmbeddedPostgres
+    folder: Path
+    ingest: "subprocess.Popen[bytes]"
+    target: str
+
+    @property
+    def dsn(self) -> str:
+        """The database, as its owner."""
+        return self.server.dsn()
+
+    def stored(self) -> int:
+        """Results in the table."""
+        return int(servers.fetch_value(self.dsn, "SELECT count(*) FROM ingest.benchmark_results"))
+
+    def empty(self) -> None:
+        """Takes every result away, and leaves nothing for a checkpoint to do."""
+        servers.execute(self.dsn, "TRUNCATE ingest.benchmark_results", "CHECKPOINT")
+
+    def copy_out(self) -> Path:
+        """The stored rows in a file, in COPY's binary format, in order of id."""
+        document = self.folder / "rows.copy"
+        query = f"(SELECT {_COLUMNS} FROM ingest.benchmark_results ORDER BY id)"
+        self._psql(f"\\copy {query} TO '{document}' (FORMAT binary)")
+        return document
+
+    def copy_in(self, document: Path) -> float:
+        """Seconds that psql takes to copy the file into the empty table."""
+        self.empty()
+        started = time.perf_counter()
+        self._psql(
+            f"\\copy ingest.benchmark_results ({_COLUMNS}) FROM '{document}' (FORMAT binary)"
+        )
+        return time.perf_counter() - started
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """Processor time so far of the ingest service, and of PostgreSQL's connections to it."""
+        service = psutil.Process(self.ingest.pid)
+        return _cpu([service, *service.children(recursive=True)]), self._database_cpu()
+
+    def _database_cpu(self) -> float:
+        pid = self.server.pid
+        if pid is None:
+            raise RuntimeError("PostgreSQL does not run")
+        postmaster = psutil.Process(pid)
+        # Of those that ended, the postmaster knows the sum.
+        ended = postmaster.cpu_times()
+        running = _cpu(postmaster.children())
+        return running + ended.children_user + ended.children_system
+
+    def _psql(self, command: str) -> None:
+        subprocess.run(
+            [
+                self.server.bin_dir / "psql",
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "-c",
+                command,
+                self.dsn,
+            ],
+            check=True,
+        )
+
+
+def _cpu(processes: list[psutil.Process]) -> float:
+    total = 0.0
+    for process in processes:
+        try:
+            spent = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += spent.user + spent.system
+    return total
+
+
+@asynccontextmanager
+async def place(**settings: str) -> AsyncIterator[Place]:
+    """A new database with fsync on, a catalog and an ingest service, until the end of the block."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(servers.temporary_folder())
+        server = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
+        await asyncio.to_thread(asyncio.run, seed(server.dsn()))
+        base = free_block()
+        environment = {
+            "SERVEMARK_DATABASE_URL": server.dsn(),
+            "SERVEMARK_PORT_BASE": str(base),
+            "SERVEMARK_METRICS_PORT": "0",
+            "SERVEMARK_LOG_LEVEL": "warning",
+            **settings,
+        }
+        stack.enter_context(_process("catalog", base + 1, environment))
+        ingest = stack.enter_context(_process("ingest", base + 2, environment))
+        yield Place(server, folder, ingest, f"127.0.0.1:{base + 2}")
+
+
+@contextmanager
+def _process(
+    service: str, port: int, environment: dict[str, str]
+) -> "Iterator[subprocess.Popen[bytes]]":
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"services.{service}"], env={**os.environ, **environment}
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not is_serving(f"127.0.0.1:{port}", timeout=0.25):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{service} did not start")
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
