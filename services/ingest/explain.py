@@ -8,10 +8,10 @@ import numpy as np
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest.columns import COUNT_COLUMNS, SKETCH_COLUMNS, Columns
 from services.ingest.metrics import HIGHEST, LATENCY_COLUMNS, METRIC_COLUMNS
+from services.ingest.sketches import MAX_BUCKET
 from services.ingest.validation import (
     HIGHEST_COUNTS,
     LOWEST_COUNTS,
-    MAX_BUCKET,
     MAX_COUNT,
     SHA256_BYTES,
     Checked,

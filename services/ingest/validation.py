@@ -20,11 +20,11 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from servemark.type.v1.provenance_pb2 import PercentileSource
 from services.ingest.columns import Bools, Columns, Ints, Sketches
 from services.ingest.metrics import HIGHEST, LATENCY_COLUMNS
+from services.ingest.sketches import MAX_BUCKET
 
 MILLISECONDS_A_DAY: Final = 86_400_000
 FUTURE_MS: Final = MILLISECONDS_A_DAY
 SHA256_BYTES: Final = 32
-MAX_BUCKET: Final = 1100
 MAX_COUNT: Final = 2**31 - 1
 # The highest value of each of COUNT_COLUMNS, and the lowest.
 HIGHEST_COUNTS: Final = np.array([[2**63 - 1], [2**63 - 1], [MAX_COUNT]])
