@@ -4,9 +4,9 @@
 
 A sketch is an array: the first bucket, the samples of 0 ms, then the counts of the buckets from the
 first on. Merged ones have bigints, which no number of runs overflows. The loops are PL/pgSQL, which
-keeps the aggregate's state as one array in memory and adds to it in place: 22 microseconds for a run
-of 150 buckets (20,000 runs), where unnesting and grouping by bucket took 27 for one pool and 55 for
-a thousand.
+keeps the aggregate's state as one array in memory and adds to it in place: 22 microseconds a run of
+150 buckets (20,000 runs), where unnesting and grouping by bucket took 27 for one pool and 55 for a
+thousand.
 """
 
 from alembic import op
