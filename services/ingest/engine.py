@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from servemark.ingest.v1.result_stream_pb2 import ResultBatch
@@ -35,6 +36,8 @@ MAX_UNACKNOWLEDGED: Final = 16
 # Rows checked before others get a turn: half a millisecond. Among the others is the batch before,
 # whose every answer from the database would have to wait for a longer turn to end.
 _ROWS_A_TURN: Final = 50
+# What a row takes up when it is encoded, besides the text in it.
+_ENCODED_ROW_BYTES: Final = 350
 
 
 @dataclass(slots=True)
@@ -127,16 +130,13 @@ class IngestEngine:
 
         Raises what is wrong with a batch after the outcomes of those before it.
         """
-        checked = read_ahead(self._check_all(stream, batches), MAX_UNACKNOWLEDGED, self._gate)
+        checked = read_ahead(
+            batches, partial(self._check, stream), _memory_of, MAX_UNACKNOWLEDGED, self._gate
+        )
         async with aclosing(checked):
             async for batch in checked:
                 yield await self._append_one(stream, batch)
-
-    async def _check_all(
-        self, stream: OpenStream, batches: AsyncIterator[ResultBatch]
-    ) -> AsyncGenerator[CheckedBatch]:
-        async for batch in batches:
-            yield await self._check(stream, batch)
+                del batch
 
     async def _check(self, stream: OpenStream, batch: ResultBatch) -> CheckedBatch:
         """The batch with its valid rows encoded and the others refused."""
@@ -191,6 +191,15 @@ def _same_header(header: Header, stream: Stream) -> None:
             "This stream_id was opened with another header. Send the same header again, or use a "
             "new stream_id.",
         )
+
+
+def _memory_of(batch: ResultBatch) -> int:
+    """About what a batch takes up until it is stored, in bytes: rather too much than too little.
+
+    It is there four times at worst: the message, its encoded rows, the document for COPY, and what
+    the driver has not sent of that.
+    """
+    return 4 * (batch.ByteSize() + _ENCODED_ROW_BYTES * len(batch.rows))
 
 
 def _whole_batch(batch: ResultBatch) -> None:

@@ -144,11 +144,6 @@ class CheckedBatch:
         """The UTC days of the valid rows."""
         return frozenset(day for _, day in self.model_days)
 
-    @property
-    def byte_size(self) -> int:
-        """About what the batch holds in memory: its rows encoded and as messages."""
-        return 2 * sum(map(len, self.rows)) + 256 * self.row_count
-
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:

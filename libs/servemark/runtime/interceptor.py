@@ -70,6 +70,8 @@ def _checked(message: Any) -> Any:
 async def _checked_stream(messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for message in messages:
         yield _checked(message)
+        # An idle call must not keep its last message, which may have megabytes.
+        del message
     # To grpc.aio a caller who went away looks like one who has finished, until the cancellation
     # follows, half a millisecond later. Nobody may take a broken stream for a whole one.
     await asyncio.sleep(_CANCELLATION_FOLLOWS_WITHIN)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -47,7 +48,7 @@ def with_workers(ingest: Served, **settings: object) -> Iterator[Process]:
     with ingest_process(
         ingest.dsn, ingest.catalog_port, INGEST_WORKERS=WORKERS, **settings
     ) as process:
-        wait_until(lambda: len(listeners(process)) == WORKERS, 20, "both workers listen")
+        wait_until(lambda: len(listeners(process)) == WORKERS, 60, "both workers listen")
         yield process
 
 
@@ -61,7 +62,7 @@ def module_service(module_ingest: Served) -> Iterator[Process]:
 @pytest.fixture
 def service(module_service: Process) -> Process:
     """The module's service with both workers there, after a test before has killed some."""
-    wait_until(lambda: len(listeners(module_service)) == WORKERS, 20, "both workers listen")
+    wait_until(lambda: len(listeners(module_service)) == WORKERS, 60, "both workers listen")
     return module_service
 
 
@@ -182,7 +183,7 @@ async def test_clients_of_one_stream_take_turns_through_two_workers(service: Pro
 
 async def until(fact: Callable[[], bool], what: str) -> None:
     """Returns once the fact holds; the clients go on meanwhile."""
-    await asyncio.to_thread(wait_until, fact, 20, what)
+    await asyncio.to_thread(wait_until, fact, 60, what)
 
 
 async def test_a_killed_worker_is_replaced_and_its_clients_go_on(
@@ -284,11 +285,13 @@ async def test_a_worker_that_does_not_end_is_killed(module_ingest: Served) -> No
 
 async def test_kill_9_of_the_first_process_leaves_nobody(module_ingest: Served) -> None:
     with with_workers(module_ingest) as service:
-        workers = listeners(service)
+        workers, kept_in = listeners(service), folder(service)
         # Less than a kill would not end one that hangs.
         os.kill(workers[0], signal.SIGSTOP)
         service.started.kill()
         await until(lambda: not any(map(is_running, workers)), "the workers have ended")
+    # The killed could not tidy up.
+    shutil.rmtree(kept_in)
 
 
 def refusal(base: int, **settings: object) -> subprocess.CompletedProcess[str]:
