@@ -33,8 +33,6 @@ _MESSAGES_A_TURN: Final = 250
 _ROWS_A_TURN: Final = 1000
 # A UUID has 36 characters; a client that sends a novel as an id gets its beginning back.
 _MAX_RESULT_ID: Final = 64
-# About what a row holds in memory besides its encoding: its message and its place in the columns.
-_ROW_BYTES: Final = 512
 
 
 class Dictionary:
@@ -61,9 +59,8 @@ class _Encoded:
         self._order = order
         self._ready: dict[tuple[int, int, bool], list[bytes]] = {}
 
-    async def prepare(self, days: Sequence[Day], *, positions: bool) -> int:
-        """Encodes the days ahead of their turn; the number of bytes."""
-        size = 0
+    async def prepare(self, days: Sequence[Day], *, positions: bool) -> None:
+        """Encodes the days ahead of their turn."""
         for day in days:
             pieces: list[bytes] = []
             for start in range(day.start, day.start + day.rows, _ROWS_A_TURN):
@@ -71,8 +68,6 @@ class _Encoded:
                 stop = min(start + _ROWS_A_TURN, day.start + day.rows)
                 pieces += encode(self._content, self._order[start:stop], positions=positions)
             self._ready[day.start, day.rows, positions] = pieces
-            size += sum(map(len, pieces))
-        return size
 
     def pieces(self, start: int, count: int, *, positions: bool) -> Sequence[bytes]:
         """See EncodedRows."""
@@ -96,7 +91,7 @@ async def check_batch(
     content = Content(columns, dictionary.fields, stored_sources(columns), checked.details)
     rows = _Encoded(content, valid)
     days = _days(columns, valid)
-    size = await rows.prepare(days, positions=expect_duplicates)
+    await rows.prepare(days, positions=expect_duplicates)
 
     def refused(index: int, reason: int, detail: str) -> RowRejection:
         message = message_of(batch, columns, index)
@@ -125,7 +120,6 @@ async def check_batch(
             for index in np.flatnonzero(checked.reasons).tolist()
         ],
         refuse_reused=lambda index: refused(index, ErrorReason.ERROR_REASON_ID_REUSED, ID_REUSED),
-        byte_size=size + _ROW_BYTES * len(columns),
     )
 
 
@@ -140,7 +134,6 @@ def passed_by(batch: ResultBatch) -> CheckedBatch:
         touched=frozenset(),
         rejections=(),
         refuse_reused=_none_to_refuse,
-        byte_size=_ROW_BYTES,
     )
 
 

@@ -147,7 +147,7 @@ class CheckedBatch:
     `row_count` counts all rows, `valid_count` those that may be stored. `touched` are the
     configurations (model, configuration) and the days that the valid rows belong to.
     `refuse_reused(index)` is the rejection of a row whose id turns out to be stored with other
-    content: only the store can tell. `byte_size` is about what the batch holds in memory.
+    content: only the store can tell.
     """
 
     sequence: int
@@ -158,7 +158,6 @@ class CheckedBatch:
     touched: frozenset[tuple[UUID, UUID, date]]
     rejections: Sequence[RowRejection]
     refuse_reused: Callable[[int], RowRejection]
-    byte_size: int
 
     @property
     def configs(self) -> set[tuple[UUID, UUID]]:

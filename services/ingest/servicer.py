@@ -205,6 +205,7 @@ async def _batches(
             check.add("batch", "is required in every message after the header")
             check.raise_if_any()
         yield message.batch
+        del message
 
 
 def _digest(method: str, filters: Any) -> str:
