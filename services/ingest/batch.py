@@ -7,6 +7,7 @@ turn is the batch before, which the database may be answering.
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
@@ -17,7 +18,7 @@ from servemark.ingest.v1.result_stream_pb2 import ResultBatch
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest.columns import Columns, Ints, joined
 from services.ingest.convert_columns import columns_of, message_of, row_count
-from services.ingest.copy_format import ByteTable, Content, encode
+from services.ingest.copy_format import ROWS_A_PIECE, ByteTable, Content, encode
 from services.ingest.explain import ID_REUSED, explain
 from services.ingest.records import CheckedBatch, Config, Day, RowRejection
 from services.ingest.validation import (
@@ -30,7 +31,7 @@ from services.ingest.validation import (
 # Result messages read before others get a turn: about a millisecond.
 _MESSAGES_A_TURN: Final = 250
 # Rows encoded before others get a turn: likewise.
-_ROWS_A_TURN: Final = 1000
+_ROWS_A_TURN: Final = ROWS_A_PIECE
 # A UUID has 36 characters; a client that sends a novel as an id gets its beginning back.
 _MAX_RESULT_ID: Final = 64
 
@@ -87,6 +88,8 @@ async def check_batch(
     """
     columns = await _columns(batch)
     checked = check(columns, dictionary.is_resolved, window)
+    # Checked, they are in `checked` as they are stored; the texts as they came are in the message.
+    columns = replace(columns, details=None)
     valid = columns.in_order_of_id(np.flatnonzero(checked.reasons == 0))
     content = Content(columns, dictionary.fields, stored_sources(columns), checked.details)
     rows = _Encoded(content, valid)

@@ -176,10 +176,10 @@ def _same_header(header: Header, stream: Stream) -> None:
 def _memory_of(batch: ResultBatch) -> int:
     """About what a batch takes up until it is stored, in bytes: rather too much than too little.
 
-    It is there four times at worst: the message, its columns, its rows encoded for COPY, and what
-    the driver has not sent of them.
+    It is there six times at worst: the message, its texts while they are checked, the documents to
+    store, the layout of its rows, these encoded for COPY, and what the driver has not sent of them.
     """
-    return 4 * (batch.ByteSize() + _ENCODED_ROW_BYTES * row_count(batch))
+    return 6 * (batch.ByteSize() + _ENCODED_ROW_BYTES * row_count(batch))
 
 
 def _whole_batch(batch: ResultBatch) -> None:
