@@ -64,7 +64,7 @@ async def create(settings: IngestSettings) -> App:
         IngestServicer(
             engine,
             streams,
-            ResultStore(database),
+            ResultStore(database, _today),
             SummaryStore(database, _today),
             daily,
             RejectionStore(database),

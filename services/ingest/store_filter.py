@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, ColumnElement, Double, Text, Uuid, any_, bindparam
+from sqlalchemy import ARRAY, ColumnElement, Double, Text, Uuid, any_, bindparam, select
 
 from services.ingest.metrics import LARGER_IS_BETTER
 from services.ingest.records import ResultFilter
@@ -60,6 +60,19 @@ def config_conditions_text(wanted: ResultFilter, arguments: Arguments) -> list[s
         for column, field, kind in _CONFIG_FILTERS
         if getattr(wanted, field)
     ]
+
+
+def result_conditions(wanted: ResultFilter) -> list[ColumnElement[bool]]:
+    """All conditions, on `benchmark_results` alone."""
+    conditions = [
+        among(_r[column], getattr(wanted, field), _TYPES[kind])
+        for column, field, kind in _CONFIG_FILTERS
+        if column in _r and getattr(wanted, field)
+    ]
+    if wanted.provenances:
+        of_kind = select(_c.id).where(among(_c.provenance, wanted.provenances, Text()))
+        conditions.append(_r.config_id.in_(of_kind))
+    return [*conditions, *run_conditions(wanted)]
 
 
 def run_conditions(wanted: ResultFilter) -> list[ColumnElement[bool]]:
