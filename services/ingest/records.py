@@ -248,6 +248,7 @@ class MetricSummary:
 
     column: str
     median: float
+    mean: float
     lowest: float
     highest: float
     run_count: int
@@ -268,15 +269,32 @@ class ConfigSummary:
 
 @dataclass(frozen=True, slots=True)
 class DailyStats:
-    """One model's results of one UTC day."""
+    """One model's results of one UTC day.
+
+    `p95_latency_source`: `sketches`, over requests; `runs`, over the runs' medians; None: no p95.
+    """
 
     model_id: UUID
     stats_date: date
     avg_accuracy: float | None
     avg_throughput: float | None
     p95_latency_ms: float | None
+    p95_latency_source: str | None
     total_benchmarks: int
+    accuracy_runs: int
+    throughput_runs: int
+    latency_runs: int
+    request_count: int
+    failed_request_count: int
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn of a roll-up did: how much, and whether more waits."""
+
+    done: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
