@@ -66,10 +66,14 @@ class NativePartitions:
         """Stops taking the days for present, after the database said that one is not."""
         self._known.difference_update(days)
 
+    def ahead(self) -> Sequence[date]:
+        """Today and the days ahead."""
+        first = self._today()
+        return [first + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
+
     async def create_ahead(self) -> None:
         """Makes today's partition and those of the days ahead."""
-        first = self._today()
-        await self.ensure(first + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1))
+        await self.ensure(self.ahead())
 
     async def run(self) -> None:
         """Keeps the partitions ahead until cancelled. A database that is away is waited for."""

@@ -37,6 +37,10 @@ class StorageProfile(Protocol):
         """Stops taking the days' room for present, after the database said that it is not."""
         ...
 
+    def ahead(self) -> Sequence[date]:
+        """The days that room is kept ready for, today's first; none where it comes by itself."""
+        ...
+
     async def run(self) -> None:
         """Keeps the store in order until cancelled. A database that is away is waited for."""
         ...
