@@ -179,7 +179,8 @@ async def put_results(dsn: str, day: date, count: int = 40) -> list[UUID]:
     connection = await asyncpg.connect(dsn)
     try:
         configs = [await _put_config(connection, day, index) for index in range(4)]
-        rows = [_row(day, index, configs[index % 4]) for index in range(count)]
+        # Not in the order of their ids, as results of many senders come.
+        rows = [_row(day, index, configs[index % 4]) for index in reversed(range(count))]
         names = [*_OTHER_COLUMNS, *_FIGURE_COLUMNS]
         places = ", ".join(f"${number}" for number in range(1, len(names) + 1))
         await connection.executemany(

@@ -1,5 +1,6 @@
 """A day of results leaves for the archive, and comes back, bit for bit."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -92,6 +93,11 @@ async def test_a_fresh_database_restores_from_the_archive_alone(
         assert (answer.restored_count, answer.problem) == (40, "")
         assert await contents(migrated_database, OLD_DAY) == before
         assert await elsewhere.verify(full=True) == {str(OLD_DAY): ""}
+        # Its statistics were never calculated here.
+        total = "SELECT sum(total_benchmarks) FROM ingest.daily_model_stats"
+        async with asyncio.timeout(10):
+            while servers.fetch_value(migrated_database, total) != 40:
+                await asyncio.sleep(0.02)
 
 
 async def test_what_lies_in_the_archive_does_not_change_when_a_day_is_written_again(

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from servemark.ingest.v1 import storage_pb2 as storage
+from services.ingest.archive import objects_local, parquet
 from tests.rpc.ingest.archiving import (
     OLD_DAY,
     Archiving,
@@ -233,3 +234,58 @@ async def test_a_file_that_was_lost_before_its_day_went_is_written_again(
     assert await archive.maintain() == gone(OLD_DAY, 40)
     assert await archive.verify(full=True) == {str(OLD_DAY): ""}
     assert (await archive.restore(OLD_DAY)).restored_count == 40
+
+
+def _flip_after_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that keeps something else than it was given."""
+    commit = objects_local._FileSink.commit
+
+    def keep_something_else(sink: Any) -> None:
+        commit(sink)
+        if sink._path.suffix == ".parquet":
+            _flip(0.5)(sink._path)
+
+    monkeypatch.setattr(objects_local._FileSink, "commit", keep_something_else)
+
+
+def _lose_a_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversion that takes -0.0 for 0.0."""
+    convert = parquet._from_csv
+
+    def convert_carelessly(text: bytes, columns: Any) -> Any:
+        return convert(text.replace(b",-0,", b",0,"), columns)
+
+    monkeypatch.setattr(parquet, "_from_csv", convert_carelessly)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [(_flip_after_writing, "SHA-256"), (_lose_a_sign, "checksum of the file's rows")],
+)
+async def test_a_day_whose_file_is_not_what_was_written_stays_until_one_is(
+    ingest_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[pytest.MonkeyPatch], None],
+    says: str,
+) -> None:
+    async with archiving(ingest_dsn, (tmp_path / "archive").as_uri()) as archive:
+        await put_results(ingest_dsn, OLD_DAY)
+        with monkeypatch.context() as patched:
+            fault(patched)
+            request = storage.MaintainStorageRequest()
+            *_, last = [step async for step in archive.stub.MaintainStorage(request)]
+        assert last.step == storage.MAINTENANCE_STEP_KEPT
+        assert says in last.detail
+        assert count_of(ingest_dsn, OLD_DAY) == 40
+        assert await archive.listed() == []
+        assert await archive.maintain() == gone(OLD_DAY, 40)
+        # What was wrong is cleared away.
+        assert len(files(archive.url)) == 1
+
+
+async def test_the_rows_of_a_file_are_in_order_of_their_ids(archive: Archiving) -> None:
+    (file,) = files(archive.url)
+    ids = [identifier.bytes for identifier in pq.read_table(file)["id"].to_pylist()]
+    assert ids == sorted(ids)
+    assert len(ids) == 40

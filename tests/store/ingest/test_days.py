@@ -1,5 +1,6 @@
 """The functions of the schema let a day go only when it lies in the archive, and for one role."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 
@@ -157,7 +158,9 @@ async def test_a_fingerprint_tells_every_bit(
     assert await fingerprint() != before
 
 
-async def test_a_turn_is_had_by_one_and_given_back(database: Database) -> None:
+async def test_a_turn_is_had_by_one_and_given_back(
+    migrated_database: str, database: Database
+) -> None:
     store = ArchiveStore(database)
     async with store.turn() as first:
         assert first is not None
@@ -171,5 +174,7 @@ async def test_a_turn_is_had_by_one_and_given_back(database: Database) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail_in_a_turn()
-    async with store.next_turn() as fourth:
+    other = Database(migrated_database, "ingest")
+    async with asyncio.timeout(10), ArchiveStore(other).next_turn() as fourth:
         assert fourth is not None
+    await other.close()

@@ -1,6 +1,7 @@
 """Files of the archive: what is in them, where they lie, and what is said when they cannot."""
 
 import io
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -175,6 +176,25 @@ def test_a_missing_package_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ArchiveNotUsableError, match=r"package pyarrow.*pip install"):
         DayWriter(io.BytesIO(), COLUMNS)
+
+
+_START = """
+import asyncio, sys
+from services.ingest.app import create
+from services.ingest.settings import IngestSettings
+settings = IngestSettings(
+    database_url="postgresql://nobody@127.0.0.1:1/none", archive_url="s3://bucket/prefix"
+)
+asyncio.run(create(settings))
+sys.exit(", ".join({"pyarrow", "obstore"} & set(sys.modules)) or 0)
+"""
+
+
+def test_the_service_starts_without_the_packages_of_the_archive() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _START], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_not_parquet_is_damaged() -> None:
