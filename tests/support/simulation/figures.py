@@ -62,7 +62,7 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """n simulated results, in order of time.
+    """n simulated results, in order of time as they are made.
 
     ids: (n, 16) bytes, UUIDv7. config_indexes, times_ms (Unix milliseconds), request_counts,
     failed_counts: (n,). figures: (13, n) in the order of FIGURES, NaN where one is missing.
@@ -77,6 +77,29 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def first(self, count: int) -> "Rows":
+        """The first `count` of them."""
+        return Rows(
+            self.ids[:count],
+            self.config_indexes[:count],
+            self.times_ms[:count],
+            self.figures[:, :count],
+            self.request_counts[:count],
+            self.failed_counts[:count],
+        )
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts, one after the other."""
+    return Rows(
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.config_indexes for part in parts]),
+        np.concatenate([part.times_ms for part in parts]),
+        np.concatenate([part.figures for part in parts], axis=1),
+        np.concatenate([part.request_counts for part in parts]),
+        np.concatenate([part.failed_counts for part in parts]),
+    )
 
 
 def curves(model: Model, configurations: Sequence[Configuration]) -> Curves:
