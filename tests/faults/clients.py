@@ -1,7 +1,8 @@
 """Clients that stream simulated results and go on, whatever happens to the other side."""
 
-import asyncio
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
@@ -11,9 +12,10 @@ import grpc
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ingest.v1.result_stream_pb2 import (
     AppendResultsRequest,
-    AppendResultsResponse,
+    BatchAck,
     ResultBatch,
     StreamHeader,
+    StreamOpened,
 )
 from tests.faults.history import Ack, History, now
 from tests.rpc.ingest.builders import now_ms
@@ -93,12 +95,30 @@ class Source:
 REPEATED_ROWS: Final = 50
 
 
+class _Connection:
+    """One call: whether its header was answered, how much more it may send, whether it is over."""
+
+    def __init__(self) -> None:
+        self.is_open = threading.Event()
+        self.room = threading.Semaphore(WINDOW)
+        self.is_over = False
+
+    def end(self) -> None:
+        """Wakes up whoever waits for the one or the other."""
+        self.is_over = True
+        self.is_open.set()
+        self.room.release()
+
+
 class Client:
     """Sends the batches of a source until told to stop, and then until all are acknowledged.
 
     After a broken call it connects anew and sends what was not acknowledged. One that `looks` at
     the cursor leaves out what turned out to be durable; the others send it again, which the
     contract allows.
+
+    It runs in a thread, as the SDK does: grpc.aio would hide the status of a call that broke during
+    a write behind an INTERNAL of its own.
     """
 
     def __init__(self, source: Source, target: str, history: History, *, looks: bool) -> None:
@@ -108,8 +128,10 @@ class Client:
         self._history = history
         self._looks = looks
         self._stopping = False
+        self._abandoned = False
         self._acknowledged_below = 0
         self._sent_below = 0
+        self._call: Any = None
 
     @property
     def sent_below(self) -> int:
@@ -120,67 +142,68 @@ class Client:
         """Lets `run` end once everything that was sent is acknowledged."""
         self._stopping = True
 
-    async def run(self) -> None:
+    def abandon(self) -> None:
+        """Ends `run` at once."""
+        self._abandoned = True
+        if self._call is not None:
+            self._call.cancel()
+
+    def run(self) -> None:
         """Sends until stopped and done."""
-        header = self.source.header
-        async with grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS) as channel:
+        with grpc.insecure_channel(self._target, options=_CHANNEL_OPTIONS) as channel:
             stub = IngestServiceStub(channel)
-            while not (self._stopping and self._acknowledged_below == self._sent_below):
-                call: Any = stub.AppendResults()
-                try:
-                    await self._converse(call, header)
-                except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-                    # A write to a call that is over raises anything but its status.
-                    self._history.end(await call.code(), await call.details() or "")
-                    await asyncio.sleep(_RETRY_SECONDS)
+            while not self._abandoned and not self._is_done():
+                self._converse(stub)
 
-    async def _converse(self, call: Any, header: StreamHeader) -> None:
-        began = now()
-        await call.write(AppendResultsRequest(header=header))
-        self._opened(await call.read())
-        window = asyncio.Semaphore(WINDOW)
-        writing = asyncio.create_task(self._write(call, self._acknowledged_below, window))
+    def _is_done(self) -> bool:
+        return self._stopping and self._acknowledged_below == self._sent_below
+
+    def _converse(self, stub: IngestServiceStub) -> None:
+        began, connection = now(), _Connection()
+        self._call = stub.AppendResults(self._requests(connection))
         try:
-            while (answer := await call.read()) is not grpc.aio.EOF:
-                self._acknowledged(answer, began)
-                window.release()
+            for answer in self._call:
+                if answer.HasField("opened"):
+                    self._opened(answer.opened)
+                    connection.is_open.set()
+                else:
+                    self._acknowledged(answer.ack, began)
+                    connection.room.release()
+        except grpc.RpcError:
+            self._history.end(self._call.code(), self._call.details())
+            time.sleep(_RETRY_SECONDS)
         finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+            self._call.cancel()
+            connection.end()
 
-    def _opened(self, answer: AppendResultsResponse) -> None:
-        cursor = answer.opened.next_sequence
-        self.config_ids = [outcome.config_id for outcome in answer.opened.configs]
-        if cursor < self._acknowledged_below:
-            raise AssertionError(
-                f"the server forgot: it had acknowledged all below {self._acknowledged_below}, "
-                f"and goes on from {cursor}"
-            )
-        if self._looks:
-            self._acknowledged_below = cursor
-
-    async def _write(self, call: Any, sequence: int, window: asyncio.Semaphore) -> None:
+    def _requests(self, connection: _Connection) -> Iterator[AppendResultsRequest]:
+        """What one call sends; gRPC reads it in a thread of its own."""
+        yield AppendResultsRequest(header=self.source.header)
+        connection.is_open.wait()
+        sequence = self._acknowledged_below
         while not self._stopping or sequence < self._sent_below:
-            await window.acquire()
+            connection.room.acquire()
+            if connection.is_over:
+                return
             request = AppendResultsRequest(batch=self.source.batch(sequence))
             self._history.sent[self.source.client, sequence] += 1
-            self._sent_below = max(self._sent_below, sequence + 1)
-            await call.write(request)
             sequence += 1
-        await call.done_writing()
+            self._sent_below = max(self._sent_below, sequence)
+            yield request
 
-    def _acknowledged(self, answer: AppendResultsResponse, began: float) -> None:
-        ack = answer.ack
+    def _opened(self, opened: StreamOpened) -> None:
+        self.config_ids = [outcome.config_id for outcome in opened.configs]
+        if opened.next_sequence < self._acknowledged_below:
+            raise AssertionError(
+                f"the server forgot: it had acknowledged all below {self._acknowledged_below}, "
+                f"and goes on from {opened.next_sequence}"
+            )
+        if self._looks:
+            self._acknowledged_below = opened.next_sequence
+
+    def _acknowledged(self, ack: BatchAck, began: float) -> None:
         if ack.sequence != self._acknowledged_below:
             raise AssertionError(f"{ack.sequence} was acknowledged out of order")
         self._acknowledged_below += 1
-        self._history.acks.append(
-            Ack(
-                now(),
-                self.source.client,
-                began,
-                ack.sequence,
-                self.source.row_count(ack.sequence),
-                ack,
-            )
-        )
+        rows = self.source.row_count(ack.sequence)
+        self._history.acks.append(Ack(now(), self.source.client, began, ack.sequence, rows, ack))

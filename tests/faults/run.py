@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -32,7 +33,7 @@ class Run:
 
     dsn: str
     clients: Sequence[Client]
-    tasks: Sequence[asyncio.Task[None]]
+    running: Sequence[asyncio.Future[None]]
     history: History
     began: float
 
@@ -51,9 +52,9 @@ class Run:
         rate = 0.0
         while now() < deadline:
             await asyncio.sleep(0.01)
-            for task in self.tasks:
-                if task.done():
-                    await task
+            for client in self.running:
+                if client.done():
+                    await client
             streaming = {
                 ack.client
                 for ack in self.history.acknowledged_since(since)
@@ -65,8 +66,7 @@ class Run:
                 return rate
         raise AssertionError(
             f"rows did not flow: {rate:.0f} rows/s, {len(streaming)} of {len(self.clients)} "
-            f"clients stream; calls ended with {dict(self.history.ended)}, "
-            f"{self.history.first_details}"
+            f"clients stream; calls ended with {self.history.first_details}"
         )
 
     def note(self, what: str, rate: float) -> None:
@@ -85,17 +85,19 @@ async def streaming(target: str, dsn: str, sources: Sequence[Source]) -> AsyncIt
         Client(source, target, history, looks=bool(number % 2))
         for number, source in enumerate(sources)
     ]
-    tasks = [asyncio.create_task(client.run()) for client in clients]
-    try:
-        yield Run(dsn, clients, tasks, history, now())
-        for client in clients:
-            client.stop()
-        async with asyncio.timeout(_DRAIN_TIMEOUT):
-            await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    began = now()
+    with ThreadPoolExecutor(len(clients)) as threads:
+        loop = asyncio.get_running_loop()
+        running = [loop.run_in_executor(threads, client.run) for client in clients]
+        try:
+            yield Run(dsn, clients, running, history, began)
+            for client in clients:
+                client.stop()
+            async with asyncio.timeout(_DRAIN_TIMEOUT):
+                await asyncio.gather(*running)
+        finally:
+            for client in clients:
+                client.abandon()
 
 
 def summary(run: Run, title: str, found: Verdict) -> list[str]:

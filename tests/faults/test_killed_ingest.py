@@ -38,5 +38,5 @@ async def test_rows_are_stored_once_however_often_the_service_is_killed(report: 
     report(summary(run, "F1, ingest killed", found))
     assert found.is_clean, found
     assert found.replayed > 0
-    assert set(run.history.ended) == {grpc.StatusCode.UNAVAILABLE}
+    assert set(run.history.ended) == {grpc.StatusCode.UNAVAILABLE}, run.history.first_details
     assert max(run.history.recoveries()) < 10

@@ -70,6 +70,6 @@ async def test_rows_are_stored_once_however_often_the_database_recovers(report: 
     report(summary(run, "F4, PostgreSQL killed", found))
     assert found.is_clean, found
     assert found.replayed > 0
-    assert set(run.history.ended) == {grpc.StatusCode.UNAVAILABLE}
+    assert set(run.history.ended) == {grpc.StatusCode.UNAVAILABLE}, run.history.first_details
     assert max(run.history.recoveries()) < 10
     assert recoveries == len(run.history.faults)
