@@ -1,9 +1,11 @@
 """How long the reads take that people wait for."""
 
 import asyncio
+import importlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -41,7 +43,7 @@ async def read_times(target: str, dsn: str, count: int) -> dict[str, Times]:
     model version at random, so that a cache of the answer would not help.
     """
     await _until_rolled_up(dsn)
-    versions, models = await _measured(dsn)
+    versions, models, newest = await _measured(dsn)
     chosen = random.Random(1)
     async with grpc.aio.insecure_channel(target) as channel:
         stub: Any = IngestServiceStub(channel)
@@ -58,11 +60,18 @@ async def read_times(target: str, dsn: str, count: int) -> dict[str, Times]:
             request = query.ListDailyModelStatsRequest(model_ids=[chosen.choice(models)])
             await stub.ListDailyModelStats(request)
 
-        found = {
-            "latest 100 of a version": await _times(latest, count),
-            "first page of all": await _times(first_page, count),
-            "days of a model": await _times(days, count),
+        async def hours() -> None:
+            async for _ in stub.QueryTimeSeries(_last_week(chosen.choice(models), newest)):
+                pass
+
+        reads = {
+            "latest 100 of a version": latest,
+            "first page of all": first_page,
+            "days of a model": days,
         }
+        if hasattr(stub, "QueryTimeSeries"):
+            reads["hours of a model, a week"] = hours
+        found = {title: await _times(read, count) for title, read in reads.items()}
     for title, times in found.items():
         print(f"  {title:<26}{times['p50']:>8.1f} ms p50  {times['p99']:>8.1f} ms p99", flush=True)
     return found
@@ -90,11 +99,26 @@ async def _until_rolled_up(dsn: str) -> None:
         await connection.close()
 
 
-async def _measured(dsn: str) -> tuple[Sequence[str], Sequence[str]]:
-    """The model versions and the models that have results."""
+def _last_week(model_id: str, newest: datetime) -> Any:
+    """A request for what was measured of the model, by the hour, up to the newest result."""
+    messages: Any = importlib.import_module("servemark.ingest.v1.time_series_pb2")
+    request = messages.QueryTimeSeriesRequest(series_key=messages.SERIES_KEY_MODEL)
+    request.filter.model_ids.append(model_id)
+    request.filter.benchmark_time.start_time.FromDatetime(newest - timedelta(days=7))
+    request.filter.benchmark_time.end_time.FromDatetime(newest)
+    request.bucket.FromTimedelta(timedelta(hours=1))
+    return request
+
+
+async def _measured(dsn: str) -> tuple[Sequence[str], Sequence[str], datetime]:
+    """The model versions and the models that have results, and the time of the newest."""
     connection = await asyncpg.connect(dsn)
     try:
         rows = await connection.fetch(_MEASURED)
+        newest = await connection.fetchval(
+            "SELECT max(benchmarked_at) FROM ingest.benchmark_results"
+        )
     finally:
         await connection.close()
-    return [str(row["version"]) for row in rows], sorted({str(row["model"]) for row in rows})
+    models = sorted({str(row["model"]) for row in rows})
+    return [str(row["version"]) for row in rows], models, newest
