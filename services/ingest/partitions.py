@@ -21,6 +21,7 @@ from services.ingest.tables import settings
 log = structlog.get_logger()
 
 DAYS_AHEAD: Final = 7
+DAYS_APART: Final = 8
 _MAINTENANCE_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 5.0
 
@@ -48,7 +49,12 @@ class NativePartitions:
         return bool(profile == self.name)
 
     def targets(self, days: Sequence[Day]) -> Sequence[Target]:
-        """Each day's own partition: nothing has to be routed, and COPY inserts many at once."""
+        """Each day's own partition: nothing has to be routed, and COPY inserts many at once.
+
+        Past a few days the parent takes them all: a COPY of its own for each costs more than that.
+        """
+        if len(days) > DAYS_APART:
+            return [Target("benchmark_results", days)]
         return [Target(f"benchmark_results_{day.date:%Y%m%d}", (day,)) for day in days]
 
     async def ensure(self, days: Iterable[date]) -> None:
