@@ -70,6 +70,7 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
         "ListBenchmarkResults": READ,
         "ListConfigSummaries": READ,
         "ListDailyModelStats": READ,
+        "QueryTimeSeries": READ,
     },
     RANKING_SERVICE: {
         "Recommend": READ,
