@@ -13,12 +13,17 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+Answer = Message | list[Message] | tuple[Message, ...]
+
 
 @dataclass
 class AnsweringServer:
-    """`answers` by method name; a list of them is given out one by one. `asked` in order."""
+    """`answers` by method name; a list of them is given out one by one, a tuple is a stream.
 
-    answers: dict[str, Message | list[Message]] = field(default_factory=dict)
+    `asked` in order.
+    """
+
+    answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[tuple[str, bytes, dict[str, Any]]] = field(default_factory=list)
     target: str = ""
 
@@ -34,18 +39,30 @@ class AnsweringServer:
         if method not in self.answers:
             return None
 
+        if isinstance(self.answers[method], tuple):
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, metadata))
+
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             self.asked.append((method, request, metadata))
             answer = self.answers[method]
             if isinstance(answer, list):
                 answer = answer.pop(0)
+            assert isinstance(answer, Message)
             return answer.SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
+    def _stream(self, method: str, metadata: dict[str, Any]) -> Any:
+        def handle(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            self.asked.append((method, request, metadata))
+            for message in self.answers[method]:  # type: ignore[union-attr]
+                yield message.SerializeToString()
+
+        return handle
+
 
 @contextmanager
-def answering_server(**answers: Message | list[Message]) -> Iterator[AnsweringServer]:
+def answering_server(**answers: Answer) -> Iterator[AnsweringServer]:
     """A running server with the given answers, on a free port of loopback."""
     made = AnsweringServer(dict(answers))
     handler = type("Handler", (grpc.GenericRpcHandler,), {"service": staticmethod(made.service)})()
