@@ -4,7 +4,7 @@ For the command line only: what it asks for, and how it shows an answer. What a 
 tested with the service.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,14 +13,13 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-Answer = Message | list[Message] | tuple[Message, ...]
+Answer = Message | Sequence[Message]
 
 
 @dataclass
 class AnsweringServer:
-    """`answers` by method name; a list of them is given out one by one, a tuple is a stream.
-
-    `asked` in order.
+    """`answers` by method name; a list of them is given out one by one, a tuple of them is the
+    answer of a method that streams. `asked` in order.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -39,26 +38,21 @@ class AnsweringServer:
         if method not in self.answers:
             return None
 
-        if isinstance(self.answers[method], tuple):
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, metadata))
+        prepared: Any = self.answers[method]
+
+        def stream(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            self.asked.append((method, request, metadata))
+            for answer in prepared:
+                yield answer.SerializeToString()
 
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             self.asked.append((method, request, metadata))
-            answer = self.answers[method]
-            if isinstance(answer, list):
-                answer = answer.pop(0)
-            assert isinstance(answer, Message)
+            answer: Message = prepared.pop(0) if isinstance(prepared, list) else prepared
             return answer.SerializeToString()
 
+        if isinstance(prepared, tuple):
+            return grpc.unary_stream_rpc_method_handler(stream)
         return grpc.unary_unary_rpc_method_handler(handle)
-
-    def _stream(self, method: str, metadata: dict[str, Any]) -> Any:
-        def handle(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-            self.asked.append((method, request, metadata))
-            for message in self.answers[method]:  # type: ignore[union-attr]
-                yield message.SerializeToString()
-
-        return handle
 
 
 @contextmanager
