@@ -71,6 +71,7 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
         "ListBenchmarkResults": READ,
         "ListConfigSummaries": READ,
         "ListDailyModelStats": READ,
+        "QueryTimeSeries": READ,
     },
     # What they show is how much there is and where it lies; what they do is dear.
     STORAGE_SERVICE: {

@@ -38,6 +38,7 @@ from services.ingest.store_days import DayStore
 from services.ingest.store_marks import MarkStore
 from services.ingest.store_rejections import RejectionStore
 from services.ingest.store_results import ResultStore
+from services.ingest.store_series import SeriesStore
 from services.ingest.store_streams import StreamStore
 from services.ingest.store_summaries import SummaryStore
 from services.ingest.store_summaries_roll_up import SummaryRollUp
@@ -80,6 +81,7 @@ async def create(settings: IngestSettings) -> App:
             streams,
             ResultStore(database, _today),
             SummaryStore(database, _today),
+            SeriesStore(database),
             daily,
             RejectionStore(database),
         ),
