@@ -14,12 +14,15 @@ from servemark.runtime.channels import call_options, open_channel
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.server import ServiceServer
+from services.ingest import hypertable
 from services.ingest.catalog import CatalogClient
 from services.ingest.engine import IngestEngine
 from services.ingest.events import results_stored
 from services.ingest.failpoints import Failpoints
 from services.ingest.flow import MemoryGate
+from services.ingest.hypertable import Hypertable
 from services.ingest.partitions import NativePartitions
+from services.ingest.recorded_profile import RecordedProfile
 from services.ingest.rollup import RollUp
 from services.ingest.servicer import IngestServicer
 from services.ingest.settings import IngestSettings
@@ -37,7 +40,13 @@ async def create(settings: IngestSettings) -> App:
     database = Database(
         settings.database_url.get_secret_value(), "ingest", pool_size=settings.database_pool_size
     )
-    profile = NativePartitions(database, lambda: datetime.now(UTC).date())
+    profile = RecordedProfile(
+        database,
+        [
+            NativePartitions(database, lambda: datetime.now(UTC).date()),
+            *(Hypertable(name, database) for name in hypertable.NAMES),
+        ],
+    )
     channel = open_channel(settings, "catalog")
     streams = StreamStore(database)
     daily = DailyStore(database)

@@ -17,6 +17,8 @@ from tests.rpc.ingest.builders import OTHER_MODEL, batch, config, header, now_ms
 from tests.rpc.ingest.serving import Served, append, serving, serving_ingest
 from tests.support.failures import failure
 
+pytestmark = pytest.mark.every_profile
+
 DAY = 86_400_000
 
 

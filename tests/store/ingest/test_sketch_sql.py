@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from services.ingest.sketches import merge, quantiles, sketch_of
 
+pytestmark = pytest.mark.every_profile
+
 QUANTILES = (0.0, 0.5, 0.9, 0.95, 0.99, 1.0)
 POOLED = """
     SELECT ingest.merge_sketches(run.sketch) AS merged,
