@@ -10,7 +10,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import typer
 
-from servemark.cli import import_, key, pareto, rank, recommend, results
+from servemark.cli import import_, key, pareto, rank, recommend, results, storage
 from servemark.cli.connection import Key, Target
 from servemark.cli.hooks import add_hooks
 from servemark.cli.output import FAILED, CliError, out, say_error
@@ -55,6 +55,7 @@ app.command("rank", no_args_is_help=True)(rank.rank)
 app.command("pareto", no_args_is_help=True)(pareto.pareto)
 app.command("results")(results.results)
 app.add_typer(key.app, name="key")
+app.add_typer(storage.app, name="storage")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
