@@ -10,7 +10,7 @@ Whatever is interrupted leaves the partitions as they are. What was copied stays
 the next run goes on from there: a day that was compared is compared again only if it got rows.
 
 Runs with the rights of the database's owner. The DDL is the migrations': see
-0011_choose_the_storage_profile.
+0012_choose_the_storage_profile.
 """
 
 import asyncio

@@ -50,7 +50,11 @@ async def create(settings: GatewaySettings) -> App:
     keys = KeyChecker(pepper, lookup)
     usage = UsageRecorder(store.record_use)
     upstreams = [
-        Upstream(name, partial(open_channel, settings, service, shared=False))
+        Upstream(
+            name,
+            partial(open_channel, settings, service, shared=False),
+            workers=settings.workers_of(service),
+        )
         for name, service in SERVICES_BEHIND.items()
     ]
     server = ServiceServer(
@@ -72,7 +76,7 @@ async def create(settings: GatewaySettings) -> App:
     server.grpc.add_generic_rpc_handlers((forwarder,))
     return App(
         server,
-        [usage.run],
+        [usage.run, *(upstream.cover for upstream in upstreams if upstream.workers > 1)],
         [usage.write, lookup.close, *(upstream.close for upstream in upstreams), database.close],
     )
 

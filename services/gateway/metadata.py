@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 REQUEST_ID = "x-request-id"
 CALLER = "x-servemark-caller"
+WORKER = "x-servemark-worker"
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
@@ -29,6 +30,8 @@ _OF_ONE_HOP = frozenset(
 # What begins with these is gRPC's, a proxy's, or said by us: nobody outside may say it in our name.
 _OURS = (":", "grpc-", "proxy-", "x-servemark-")
 STATUS_DETAILS = "grpc-status-details-bin"
+# Of ours, what callers may see: why a call failed, and which of several processes answered.
+_SHOWN = frozenset({STATUS_DETAILS, WORKER})
 
 
 def onward(received: Iterable[tuple[str, str | bytes]]) -> list[tuple[str, str | bytes]]:
@@ -45,5 +48,5 @@ def back(received: Iterable[tuple[str, str | bytes]] | None) -> tuple[tuple[str,
     return tuple(
         (key, value)
         for key, value in received or ()
-        if key == STATUS_DETAILS or (key not in _OF_ONE_HOP and not key.startswith(_OURS))
+        if key in _SHOWN or (key not in _OF_ONE_HOP and not key.startswith(_OURS))
     )

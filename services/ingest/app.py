@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from redis.asyncio import Redis
 
@@ -28,9 +28,12 @@ from services.ingest.servicer import IngestServicer
 from services.ingest.settings import IngestSettings
 from services.ingest.store_append import AppendStore
 from services.ingest.store_daily import DailyStore
+from services.ingest.store_marks import MarkStore
 from services.ingest.store_rejections import RejectionStore
 from services.ingest.store_results import ResultStore
 from services.ingest.store_streams import StreamStore
+from services.ingest.store_summaries import SummaryStore
+from services.ingest.store_summaries_roll_up import SummaryRollUp
 
 SERVICE_NAME = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
 
@@ -43,7 +46,7 @@ async def create(settings: IngestSettings) -> App:
     profile = RecordedProfile(
         database,
         [
-            NativePartitions(database, lambda: datetime.now(UTC).date()),
+            NativePartitions(database, _today),
             *(Hypertable(name, database) for name in hypertable.NAMES),
         ],
     )
@@ -67,12 +70,24 @@ async def create(settings: IngestSettings) -> App:
         translators=[translate_database_error],
     )
     add_IngestServiceServicer_to_server(
-        IngestServicer(engine, streams, ResultStore(database), daily, RejectionStore(database)),
+        IngestServicer(
+            engine,
+            streams,
+            ResultStore(database, _today),
+            SummaryStore(database, _today),
+            daily,
+            RejectionStore(database),
+        ),
         server.grpc,
     )
     background: list[Callable[[], Awaitable[None]]] = [
         profile.run,
-        RollUp(daily, interval=settings.roll_up_seconds).run,
+        RollUp(
+            MarkStore(database).newest,
+            daily.roll_up,
+            SummaryRollUp(database, _today).roll_up,
+            interval=settings.roll_up_seconds,
+        ).run,
     ]
     closing: list[Callable[[], Awaitable[object]]] = [channel.close, database.close]
     if settings.redis_url is not None:
@@ -80,3 +95,7 @@ async def create(settings: IngestSettings) -> App:
         background.append(OutboxRelay(database, redis).run)
         closing.insert(0, redis.aclose)
     return App(server, background, closing)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

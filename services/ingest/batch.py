@@ -7,6 +7,7 @@ turn is the batch before, which the database may be answering.
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
@@ -17,7 +18,7 @@ from servemark.ingest.v1.result_stream_pb2 import ResultBatch
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest.columns import Columns, Ints, joined
 from services.ingest.convert_columns import columns_of, message_of, row_count
-from services.ingest.copy_format import ByteTable, Content, encode
+from services.ingest.copy_format import ROWS_A_PIECE, ByteTable, Content, encode
 from services.ingest.explain import ID_REUSED, explain
 from services.ingest.records import CheckedBatch, Config, Day, RowRejection
 from services.ingest.validation import (
@@ -30,11 +31,9 @@ from services.ingest.validation import (
 # Result messages read before others get a turn: about a millisecond.
 _MESSAGES_A_TURN: Final = 250
 # Rows encoded before others get a turn: likewise.
-_ROWS_A_TURN: Final = 1000
+_ROWS_A_TURN: Final = ROWS_A_PIECE
 # A UUID has 36 characters; a client that sends a novel as an id gets its beginning back.
 _MAX_RESULT_ID: Final = 64
-# About what a row holds in memory besides its encoding: its message and its place in the columns.
-_ROW_BYTES: Final = 512
 
 
 class Dictionary:
@@ -61,9 +60,8 @@ class _Encoded:
         self._order = order
         self._ready: dict[tuple[int, int, bool], list[bytes]] = {}
 
-    async def prepare(self, days: Sequence[Day], *, positions: bool) -> int:
-        """Encodes the days ahead of their turn; the number of bytes."""
-        size = 0
+    async def prepare(self, days: Sequence[Day], *, positions: bool) -> None:
+        """Encodes the days ahead of their turn."""
         for day in days:
             pieces: list[bytes] = []
             for start in range(day.start, day.start + day.rows, _ROWS_A_TURN):
@@ -71,8 +69,6 @@ class _Encoded:
                 stop = min(start + _ROWS_A_TURN, day.start + day.rows)
                 pieces += encode(self._content, self._order[start:stop], positions=positions)
             self._ready[day.start, day.rows, positions] = pieces
-            size += sum(map(len, pieces))
-        return size
 
     def pieces(self, start: int, count: int, *, positions: bool) -> Sequence[bytes]:
         """See EncodedRows."""
@@ -92,11 +88,13 @@ async def check_batch(
     """
     columns = await _columns(batch)
     checked = check(columns, dictionary.is_resolved, window)
+    # Checked, they are in `checked` as they are stored; the texts as they came are in the message.
+    columns = replace(columns, details=None)
     valid = columns.in_order_of_id(np.flatnonzero(checked.reasons == 0))
     content = Content(columns, dictionary.fields, stored_sources(columns), checked.details)
     rows = _Encoded(content, valid)
     days = _days(columns, valid)
-    size = await rows.prepare(days, positions=expect_duplicates)
+    await rows.prepare(days, positions=expect_duplicates)
 
     def refused(index: int, reason: int, detail: str) -> RowRejection:
         message = message_of(batch, columns, index)
@@ -125,7 +123,6 @@ async def check_batch(
             for index in np.flatnonzero(checked.reasons).tolist()
         ],
         refuse_reused=lambda index: refused(index, ErrorReason.ERROR_REASON_ID_REUSED, ID_REUSED),
-        byte_size=size + _ROW_BYTES * len(columns),
     )
 
 
@@ -140,7 +137,6 @@ def passed_by(batch: ResultBatch) -> CheckedBatch:
         touched=frozenset(),
         rejections=(),
         refuse_reused=_none_to_refuse,
-        byte_size=_ROW_BYTES,
     )
 
 

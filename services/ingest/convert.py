@@ -10,10 +10,10 @@ from servemark.ingest.v1.benchmark_config_pb2 import BenchmarkConfig, Parallelis
 from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult, ResultMetrics
 from servemark.ingest.v1.latency_sketch_pb2 import LatencySketch
 from servemark.ingest.v1.result_query_pb2 import ConfigSummary as ConfigSummaryMessage
-from servemark.ingest.v1.result_query_pb2 import DailyModelStats
+from servemark.ingest.v1.result_query_pb2 import DailyModelStats, LatencySource
 from servemark.ingest.v1.result_stream_pb2 import Rejection
-from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import PercentileSource, Provenance
+from services.ingest.convert_query import METRIC_OF_COLUMN
 from services.ingest.convert_stream import rejection_to_proto
 from services.ingest.records import (
     PERCENTILE_SOURCES,
@@ -28,6 +28,11 @@ from services.ingest.records import (
 _PROVENANCE: Final = {name: Provenance.Value(f"PROVENANCE_{name.upper()}") for name in PROVENANCES}
 _PERCENTILE_SOURCE: Final = {
     name: PercentileSource.Value(f"PERCENTILE_SOURCE_{name.upper()}") for name in PERCENTILE_SOURCES
+}
+_LATENCY_SOURCE: Final = {
+    None: LatencySource.LATENCY_SOURCE_UNSPECIFIED,
+    "runs": LatencySource.LATENCY_SOURCE_RUNS,
+    "sketches": LatencySource.LATENCY_SOURCE_SKETCHES,
 }
 
 
@@ -107,8 +112,9 @@ def summary_to_proto(summary: ConfigSummary) -> ConfigSummaryMessage:
     )
     for metric in summary.metrics:
         message.metrics.add(
-            metric=Metric.Value(f"METRIC_{metric.column.upper()}"),
+            metric=METRIC_OF_COLUMN[metric.column],
             median=metric.median,
+            mean=metric.mean,
             min=metric.lowest,
             max=metric.highest,
             run_count=metric.run_count,
@@ -124,7 +130,13 @@ def daily_stats_to_proto(stats: DailyStats) -> DailyModelStats:
         avg_accuracy=stats.avg_accuracy,
         avg_throughput=stats.avg_throughput,
         p95_latency_ms=stats.p95_latency_ms,
+        p95_latency_source=_LATENCY_SOURCE[stats.p95_latency_source],
         total_benchmarks=stats.total_benchmarks,
+        accuracy_run_count=stats.accuracy_runs,
+        throughput_run_count=stats.throughput_runs,
+        latency_run_count=stats.latency_runs,
+        request_count=stats.request_count,
+        failed_request_count=stats.failed_request_count,
         update_time=time_to_proto(stats.updated_at),
     )
 

@@ -167,8 +167,8 @@ def message_of(batch: ResultBatch, columns: Columns, index: int) -> ResultRow:
         config_index=int(columns.config_indexes[index]),
         metrics=ResultMetrics(**figures) if figures else None,
         percentile_source=int(columns.percentile_sources[index]),  # type: ignore[arg-type]
-        detailed_metrics_json=columns.details[index] if columns.details else "",
-        source_sha256=columns.digests[index] if columns.digests else b"",
+        detailed_metrics_json=_listed(batch.columns.detailed_metrics_json, index, ""),
+        source_sha256=_listed(batch.columns.source_sha256, index, b""),
         **dict(_set(COUNT_COLUMNS, columns.counts, columns.has_count, index)),
     )
     row.benchmark_time.seconds, rest = divmod(batch.columns.benchmark_times_us[index], 1_000_000)
@@ -177,6 +177,10 @@ def message_of(batch: ResultBatch, columns: Columns, index: int) -> ResultRow:
         if sketches is not None and sketches.present[index]:
             getattr(row, name).CopyFrom(_sketch(sketches, index))
     return row
+
+
+def _listed(values: Sequence[Any], index: int, nothing: Any) -> Any:
+    return values[index] if values else nothing
 
 
 def _set(names: Sequence[str], values: Any, present: Any, index: int) -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -24,6 +24,10 @@ MAX_FILTER_VALUES: Final = 1000
 COLUMN_OF_METRIC: Final = {
     int(Metric.Value(f"METRIC_{name.upper()}")): name for name in SUMMARY_COLUMNS
 }
+METRIC_OF_COLUMN: Final = {
+    column: cast("Metric.ValueType", metric) for metric, column in COLUMN_OF_METRIC.items()
+}
+MAX_RECENT_DAYS: Final = 3650
 
 
 def filter_from_proto(check: Violations, message: ResultFilterMessage) -> ResultFilter:
@@ -78,16 +82,25 @@ def _time(
         return None
 
 
+def columns_from_proto(check: Violations, metrics: Sequence[int]) -> tuple[str, ...]:
+    """The columns of the metrics asked for, each once, in the order of all; all for none."""
+    for index, metric in enumerate(metrics):
+        if metric not in COLUMN_OF_METRIC:
+            check.add(f"metrics[{index}]", _unknown_metric(metric))
+    wanted = {COLUMN_OF_METRIC.get(metric) for metric in metrics}
+    return tuple(name for name in SUMMARY_COLUMNS if not metrics or name in wanted)
+
+
+def _unknown_metric(metric: int) -> str:
+    if metric in Metric.values() and metric:
+        return "is a price, and prices are not known here"
+    return "is required and has to exist"
+
+
 def _limit(check: Violations, path: str, message: MetricLimit) -> Limit:
     column = COLUMN_OF_METRIC.get(message.metric)
     if column is None:
-        known = message.metric in Metric.values() and message.metric
-        check.add(
-            f"{path}.metric",
-            "is a price, and prices are not known here"
-            if known
-            else "is required and has to exist",
-        )
+        check.add(f"{path}.metric", _unknown_metric(message.metric))
     if not 0 < message.limit < float("inf"):
         check.add(f"{path}.limit", f"is {message.limit:g}; it must be above 0 and finite")
     return Limit(column or SUMMARY_COLUMNS[0], message.limit)

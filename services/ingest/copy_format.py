@@ -47,9 +47,9 @@ POSITION_COLUMN = "row_index"
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER: Final = b"\xff\xff"
-# A piece's matrix: enough rows to make numpy's calls cheap, not more bytes than a cache holds.
-_ROWS_A_PIECE: Final = 2500
-_BYTES_A_PIECE: Final = 4 * 1024 * 1024
+# A piece's matrix: enough rows to make numpy's calls cheap, and not more bytes than a cache holds.
+ROWS_A_PIECE: Final = 1000
+_BYTES_A_PIECE: Final = 1024 * 1024
 # Microseconds from 1970 to 2000, where PostgreSQL's clock starts.
 _EPOCH_2000_US: Final = 946_684_800_000_000
 _INT4_OID: Final = 23
@@ -131,7 +131,7 @@ def encode(content: Content, rows: Ints, *, positions: bool = False) -> list[byt
     pieces = []
     start = 0
     while start < len(rows):
-        piece = rows[start : start + _piece_rows(content, rows[start : start + _ROWS_A_PIECE])]
+        piece = rows[start : start + _piece_rows(content, rows[start : start + ROWS_A_PIECE])]
         pieces.append(_piece(content, piece, positions=positions))
         start += len(piece)
     return pieces
@@ -145,7 +145,7 @@ def _piece_rows(content: Content, rows: Ints) -> int:
     for sketches in content.columns.sketches:
         if sketches is not None:
             widest += 8 * int(sketches.lengths[rows].max())
-    return max(1, min(_ROWS_A_PIECE, _BYTES_A_PIECE // widest))
+    return max(1, min(ROWS_A_PIECE, _BYTES_A_PIECE // widest))
 
 
 def _piece(content: Content, rows: Ints, *, positions: bool) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from services.ingest.validation import TimeWindow
 MAX_ROWS: Final = 10_000
 # Batches of one call that were read and are not yet acknowledged.
 MAX_UNACKNOWLEDGED: Final = 16
+# What a row takes up when it is encoded, besides the text in it.
+_ENCODED_ROW_BYTES: Final = 350
 
 
 @dataclass(slots=True)
@@ -116,16 +119,13 @@ class IngestEngine:
 
         Raises what is wrong with a batch after the outcomes of those before it.
         """
-        checked = read_ahead(self._check_all(stream, batches), MAX_UNACKNOWLEDGED, self._gate)
+        checked = read_ahead(
+            batches, partial(self._check, stream), _memory_of, MAX_UNACKNOWLEDGED, self._gate
+        )
         async with aclosing(checked):
             async for batch in checked:
                 yield await self._append_one(stream, batch)
-
-    async def _check_all(
-        self, stream: OpenStream, batches: AsyncIterator[ResultBatch]
-    ) -> AsyncGenerator[CheckedBatch]:
-        async for batch in batches:
-            yield await self._check(stream, batch)
+                del batch
 
     async def _check(self, stream: OpenStream, batch: ResultBatch) -> CheckedBatch:
         _whole_batch(batch)
@@ -171,6 +171,15 @@ def _same_header(header: Header, stream: Stream) -> None:
             "This stream_id was opened with another header. Send the same header again, or use a "
             "new stream_id.",
         )
+
+
+def _memory_of(batch: ResultBatch) -> int:
+    """About what a batch takes up until it is stored, in bytes: rather too much than too little.
+
+    It is there six times at worst: the message, its texts while they are checked, the documents to
+    store, the layout of its rows, these encoded for COPY, and what the driver has not sent of them.
+    """
+    return 6 * (batch.ByteSize() + _ENCODED_ROW_BYTES * row_count(batch))
 
 
 def _whole_batch(batch: ResultBatch) -> None:

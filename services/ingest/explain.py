@@ -8,7 +8,7 @@ import numpy as np
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest.columns import COUNT_COLUMNS, SKETCH_COLUMNS, Columns
 from services.ingest.metrics import HIGHEST, LATENCY_COLUMNS, METRIC_COLUMNS
-from services.ingest.sketches import MAX_BUCKET
+from services.ingest.sketches import FIRST_BUCKET, LAST_BUCKET
 from services.ingest.validation import (
     HIGHEST_COUNTS,
     LOWEST_COUNTS,
@@ -96,7 +96,7 @@ def _sketch(columns: Columns, index: int) -> str:
         if sketches is not None and wrong_sketches(sketches)[index]
     ]
     return (
-        f"{names[0]} needs at least one sample, buckets from {-MAX_BUCKET} to {MAX_BUCKET}, and "
+        f"{names[0]} needs at least one sample, buckets from {FIRST_BUCKET} to {LAST_BUCKET}, and "
         f"counts from 0 to {MAX_COUNT}. Leave it out where samples were not kept."
     )
 

@@ -3,44 +3,42 @@
 While the database stores one batch, the next ones are read and checked. That is bounded twice: by
 so many batches for each call, and by so many bytes for the whole process. Past a bound nothing is
 read, and HTTP/2's flow control holds the client back.
+
+A batch that was asked for while there was room may arrive when there is none any more: it waits as
+it came, before it is checked. So the process holds at most its limit, one batch beyond it, and one
+unchecked message of each call. What is done with is let go before the next is waited for, or each
+idle call would keep its last batch.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Final, TypeVar
 
-
-class Sized(Protocol):
-    """Something that takes up memory while it waits."""
-
-    @property
-    def byte_size(self) -> int:
-        """Bytes it holds on to."""
-        ...
-
-
-T = TypeVar("T", bound=Sized)
+M = TypeVar("M")
+T = TypeVar("T")
 
 
 class MemoryGate:
-    """The bytes of checked batches that wait in this process, and whether more may be read."""
+    """The bytes of batches that were let in and are not done with, and whether more may be."""
 
     def __init__(self, limit: int) -> None:
         self._limit: Final = limit
         self._held = 0
         self._room = asyncio.Event()
         self._room.set()
+        self._turn = asyncio.Lock()
 
     async def wait_for_room(self) -> None:
-        """Returns once less than the limit is held. What is held is let go without reading more."""
+        """Returns once less than the limit is held."""
         while self._held >= self._limit:
             self._room.clear()
             await self._room.wait()
 
-    def hold(self, size: int) -> None:
-        """Notes that so many bytes wait."""
-        self._held += size
+    async def hold(self, size: int) -> None:
+        """Waits for room, then notes that so many bytes are held. Who came first is first."""
+        async with self._turn:
+            await self.wait_for_room()
+            self._held += size
 
     def release(self, size: int) -> None:
         """Notes that so many bytes are done with."""
@@ -50,43 +48,57 @@ class MemoryGate:
 
     @property
     def held(self) -> int:
-        """Bytes that wait now."""
+        """Bytes that are held now."""
         return self._held
 
 
-class _End(Generic[T]):
+class _End:
     """The end of a stream: regular, or with the error that ended it."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
 
 
-async def read_ahead(source: AsyncGenerator[T], limit: int, gate: MemoryGate) -> AsyncGenerator[T]:
-    """The items of `source` in order, read while the consumer is busy with earlier ones.
+async def read_ahead(
+    source: AsyncIterator[M],
+    check: Callable[[M], Awaitable[T]],
+    size: Callable[[M], int],
+    limit: int,
+    gate: MemoryGate,
+) -> AsyncGenerator[T]:
+    """The messages of `source` in order, checked, while the consumer is busy with earlier ones.
 
-    At most `limit` items are taken in and not done with; an item is done with when the next one is
-    asked for. An error of the source is raised after the items before it.
+    At most `limit` messages are taken in and not done with; one is done with when the next is asked
+    for. `size` is what a message and everything made of it take up until then. An error of the
+    source or of a check is raised after the messages before it.
     """
-    waiting: asyncio.Queue[T | _End[T]] = asyncio.Queue()
+    waiting: asyncio.Queue[tuple[T, int] | _End] = asyncio.Queue()
     slots = asyncio.Semaphore(limit)
 
     async def read() -> None:
+        await slots.acquire()
+        await gate.wait_for_room()
+        async for message in source:
+            held = size(message)
+            await gate.hold(held)
+            try:
+                waiting.put_nowait((await check(message), held))
+            except BaseException:
+                gate.release(held)
+                raise
+            del message
+            await slots.acquire()
+            await gate.wait_for_room()
+
+    async def read_to_the_end() -> None:
         error: Exception | None = None
         try:
-            async with aclosing(source):
-                while True:
-                    await slots.acquire()
-                    await gate.wait_for_room()
-                    item = await anext(source)
-                    gate.hold(item.byte_size)
-                    waiting.put_nowait(item)
-        except StopAsyncIteration:
-            pass
+            await read()
         except Exception as problem:
             error = problem
         waiting.put_nowait(_End(error))
 
-    reader = asyncio.create_task(read())
+    reader = asyncio.create_task(read_to_the_end())
     try:
         while True:
             item = await waiting.get()
@@ -94,14 +106,16 @@ async def read_ahead(source: AsyncGenerator[T], limit: int, gate: MemoryGate) ->
                 if item.error is not None:
                     raise item.error
                 return
+            checked, held = item
             try:
-                yield item
+                yield checked
             finally:
-                gate.release(item.byte_size)
+                gate.release(held)
+            del item, checked
             slots.release()
     finally:
         reader.cancel()
         while not waiting.empty():
             left = waiting.get_nowait()
             if not isinstance(left, _End):
-                gate.release(left.byte_size)
+                gate.release(left[1])

@@ -147,7 +147,7 @@ class CheckedBatch:
     `row_count` counts all rows, `valid_count` those that may be stored. `touched` are the
     configurations (model, configuration) and the days that the valid rows belong to.
     `refuse_reused(index)` is the rejection of a row whose id turns out to be stored with other
-    content: only the store can tell. `byte_size` is about what the batch holds in memory.
+    content: only the store can tell.
     """
 
     sequence: int
@@ -158,7 +158,6 @@ class CheckedBatch:
     touched: frozenset[tuple[UUID, UUID, date]]
     rejections: Sequence[RowRejection]
     refuse_reused: Callable[[int], RowRejection]
-    byte_size: int
 
     @property
     def configs(self) -> set[tuple[UUID, UUID]]:
@@ -249,6 +248,7 @@ class MetricSummary:
 
     column: str
     median: float
+    mean: float
     lowest: float
     highest: float
     run_count: int
@@ -269,15 +269,32 @@ class ConfigSummary:
 
 @dataclass(frozen=True, slots=True)
 class DailyStats:
-    """One model's results of one UTC day."""
+    """One model's results of one UTC day.
+
+    `p95_latency_source`: `sketches`, over requests; `runs`, over the runs' medians; None: no p95.
+    """
 
     model_id: UUID
     stats_date: date
     avg_accuracy: float | None
     avg_throughput: float | None
     p95_latency_ms: float | None
+    p95_latency_source: str | None
     total_benchmarks: int
+    accuracy_runs: int
+    throughput_runs: int
+    latency_runs: int
+    request_count: int
+    failed_request_count: int
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn of a roll-up did: how much, and whether more waits."""
+
+    done: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

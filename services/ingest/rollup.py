@@ -1,38 +1,65 @@
-"""Keeps daily statistics up with the results: days with new results are calculated anew."""
+"""Keeps what is condensed up with the results: what has new ones is calculated anew."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Final
 
 import structlog
 
-from services.ingest.store_daily import DailyStore
+from services.ingest.records import Turn
 
 log = structlog.get_logger()
 
-# The share of one connection's time that the roll-up takes at most, when a day never stops growing.
-_SHARE: Final = 0.2
+# The share of one connection's time that the roll-ups take at most while results stream in. Readers
+# calculate what is not rolled up themselves, so that nothing but their time depends on it.
+_SHARE: Final = 0.05
 
 
 class RollUp:
-    """A loop over marked days. Several processes may run it at once; each day is done by one."""
+    """A loop over the turns of some roll-ups. Several processes may run it at once.
 
-    def __init__(self, store: DailyStore, *, interval: float = 1.0) -> None:
-        self._store = store
+    While marks keep coming it leaves the machine to those who make them; once they have stopped, it
+    works without a pause until none is left. `newest` answers when the newest mark was made.
+    """
+
+    def __init__(
+        self,
+        newest: Callable[[], Awaitable[datetime | None]],
+        *turns: Callable[[], Awaitable[Turn]],
+        interval: float = 1.0,
+    ) -> None:
+        self._newest = newest
+        self._turns = turns
         self._interval = interval
 
     async def run(self) -> None:
         """Calculates until cancelled. A database that is away is waited for, not fatal."""
         failures = 0
         while True:
-            started = time.perf_counter()
             try:
-                await self._store.roll_up()
+                more = await self._take_turns()
                 failures = 0
             except Exception as error:
-                failures += 1
-                if failures == 1:
+                if not failures:
                     log.warning("roll-up waits", error=type(error).__name__)
-            spent = time.perf_counter() - started
-            pause = max(self._interval, spent * (1 / _SHARE - 1))
-            await asyncio.sleep(min(30.0, pause * 2 ** min(failures, 5)))
+                failures = min(failures + 1, 5)
+                more = False
+            if not more:
+                await asyncio.sleep(min(30.0, self._interval * 2**failures))
+
+    async def _take_turns(self) -> bool:
+        """Whether more waits, after a turn of each and the rest that it has to be followed by."""
+        seen = await self._newest()
+        started = time.perf_counter()
+        turns = [await take() for take in self._turns]
+        ended = time.perf_counter()
+        rested = ended + (ended - started) * (1 / _SHARE - 1)
+        while time.perf_counter() < rested:
+            newest = await self._newest()
+            if newest is None or (seen is not None and newest <= seen):
+                break
+            seen = newest
+            await asyncio.sleep(self._interval)
+        return any(turn.more for turn in turns)

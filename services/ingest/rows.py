@@ -83,11 +83,11 @@ def config_from_row(row: Row[Any]) -> Config:
     )
 
 
-def result_from_row(row: Row[Any]) -> Result:
-    """The result in a row of RESULT_COLUMNS and CONFIG_COLUMNS."""
+def result_from_row(row: Row[Any], config: Config) -> Result:
+    """The result of that configuration in a row of RESULT_COLUMNS."""
     return Result(
         id=row.id,
-        config=config_from_row(row),
+        config=config,
         benchmarked_at=row.benchmarked_at,
         metrics={name: getattr(row, name) for name in METRIC_COLUMNS},
         percentile_source=row.percentile_source,

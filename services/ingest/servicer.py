@@ -22,6 +22,7 @@ from services.ingest.store_daily import DailyStore
 from services.ingest.store_rejections import RejectionStore
 from services.ingest.store_results import ResultStore
 from services.ingest.store_streams import StreamStore
+from services.ingest.store_summaries import SummaryStore
 
 MAX_LISTED_REJECTIONS: Final = 1000
 # A client takes 4 MiB unless told otherwise, and one result may have 16 KiB of the tool's figures.
@@ -39,12 +40,14 @@ class IngestServicer(IngestServiceServicer):
         engine: IngestEngine,
         streams: StreamStore,
         results: ResultStore,
+        summaries: SummaryStore,
         daily: DailyStore,
         rejections: RejectionStore,
     ) -> None:
         self._engine = engine
         self._streams = streams
         self._results = results
+        self._summaries = summaries
         self._daily = daily
         self._rejections = rejections
 
@@ -128,10 +131,14 @@ class IngestServicer(IngestServiceServicer):
         check = Violations()
         size = page_size(check, request.page_size)
         wanted = convert_query.filter_from_proto(check, request.filter)
+        recent_days = request.recent_days
+        check.number("recent_days", recent_days, low=0, high=convert_query.MAX_RECENT_DAYS)
+        columns = convert_query.columns_from_proto(check, request.metrics)
         check.raise_if_any()
-        digest = _digest("ListConfigSummaries", request.filter)
+        digest = _request_digest("ListConfigSummaries", request)
         after = convert_query.uuid_after(digest, request.page_token)
-        summaries, more = _page(await self._results.summaries(wanted, after, size + 1), size)
+        found = await self._summaries.summaries(wanted, recent_days, columns, after, size + 1)
+        summaries, more = _page(found, size)
         return query.ListConfigSummariesResponse(
             config_summaries=[convert.summary_to_proto(summary) for summary in summaries],
             next_page_token=encode_token(digest, [str(summaries[-1].config.id)]) if more else "",
@@ -146,11 +153,7 @@ class IngestServicer(IngestServiceServicer):
         start = convert_query.day_from_text(check, "start_date", request.start_date)
         end = convert_query.day_from_text(check, "end_date", request.end_date)
         check.raise_if_any()
-        filters = query.ListDailyModelStatsRequest()
-        filters.CopyFrom(request)
-        filters.ClearField("page_size")
-        filters.ClearField("page_token")
-        digest = _digest("ListDailyModelStats", filters)
+        digest = _request_digest("ListDailyModelStats", request)
         after = convert_query.day_and_uuid_after(digest, request.page_token)
         days, more = _page(await self._daily.page(model_ids, start, end, after, size + 1), size)
         key = [days[-1].stats_date.isoformat(), str(days[-1].model_id)] if more else []
@@ -205,10 +208,20 @@ async def _batches(
             check.add("batch", "is required in every message after the header")
             check.raise_if_any()
         yield message.batch
+        del message
 
 
 def _digest(method: str, filters: Any) -> str:
     return filter_digest(method, filters.SerializeToString(deterministic=True))
+
+
+def _request_digest(method: str, request: Any) -> str:
+    """The digest of all that a request asks for but the page."""
+    filters = type(request)()
+    filters.CopyFrom(request)
+    filters.ClearField("page_size")
+    filters.ClearField("page_token")
+    return _digest(method, filters)
 
 
 def _page(rows: Sequence[T], size: int) -> tuple[Sequence[T], bool]:

@@ -9,8 +9,9 @@ from services.ingest.failpoints import Failpoints
 class IngestSettings(ServiceSettings):
     """The ingest service's settings.
 
-    Results older than `retention_days` are refused. Not more than about `max_bytes_in_flight` of
-    batches wait in the process. `failpoints` is for tests of faults.
+    Results older than `retention_days` are refused. Batches that wait to be stored take up about
+    `max_bytes_in_flight` at most, and one message of each call that waits to be let in.
+    `failpoints` is for tests of faults.
     """
 
     retention_days: int = Field(default=3650, ge=1, le=36_500)

@@ -58,8 +58,10 @@ _LOCK_CURSOR = text(
 
 _ADVANCE = """
     WITH marked AS (
-        INSERT INTO dirty_days (model_id, stats_date)
-        SELECT * FROM unnest($5::uuid[], $6::date[])
+        INSERT INTO dirty_days (model_id, stats_date, configs_marked)
+        SELECT *, true FROM unnest($5::uuid[], $6::date[])
+    ), condensed AS (
+        INSERT INTO dirty_configs (config_ids) SELECT $15::uuid[] WHERE cardinality($15) > 0
     ), told AS (
         INSERT INTO outbox (id, topic, payload, created_at)
         SELECT $12::uuid, $13::text, $14::bytea, statement_timestamp() WHERE $12 IS NOT NULL
@@ -219,7 +221,7 @@ async def _advance(
     stored: StoredRows,
     event: OutboxEvent | None,
 ) -> None:
-    """Moves the cursor on, and notes the days to calculate again, the refused rows, the event."""
+    """Moves the cursor on, and notes what to calculate again, the refused rows, the event."""
     refused = outcome.rejections
     days = sorted(stored.model_days)
     await driver.execute(
@@ -238,4 +240,5 @@ async def _advance(
         event.id if event else None,
         event.topic if event else None,
         event.payload if event else None,
+        list(stored.config_ids),
     )

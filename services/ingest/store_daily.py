@@ -1,50 +1,120 @@
-"""SQL for daily statistics: marks of days to calculate, the calculation, and reading."""
+"""SQL for daily statistics: marks of days to calculate, the calculation, and reading.
+
+One calculation serves the roll-up and the readers: a reader calculates the days that are marked
+itself, from the same snapshot that it reads the others from, and so sees what the results say. A
+day's statistics outlive its results: what was counted from more of them than are there now stays.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, Uuid, and_, any_, bindparam, delete, or_, select, text
+from sqlalchemy import ARRAY, Text, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemark.runtime.database import Database
+from servemark.runtime.database import Database, driver_connection
 from servemark.runtime.ids import uuid7
-from services.ingest.records import DailyStats
-from services.ingest.tables import daily_model_stats, dirty_days
+from services.ingest.records import DailyStats, Turn
+from services.ingest.store_filter import Arguments
 
-_d = daily_model_stats.c
+# Marks looked at in one turn of the roll-up, and days of a model that it calculates.
+_MARKS: Final = 50_000
+_DAYS_A_TURN: Final = 100
 
-# Marks taken by one turn of the roll-up.
-_MARKS: Final = 500
-
-# The percentile is over runs, not over merged samples; the row says so.
-_ROLL_UP = text(
+# Marks name the same days again and again: all are taken, each day is calculated once, and what is
+# too much for a turn goes back, in the order it came. Code that marks no configurations may still
+# run somewhere; all of its models' are marked then.
+_CLAIM = text(
     """
-    INSERT INTO daily_model_stats (
+    WITH claimed AS (
+        DELETE FROM dirty_days WHERE id IN (
+            SELECT id FROM dirty_days ORDER BY id LIMIT :marks FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id, model_id, stats_date, created_at, configs_marked
+    ), days AS (
+        SELECT model_id, stats_date, min(id) AS first, max(created_at) AS newest,
+            row_number() OVER (ORDER BY min(id)) AS place
+        FROM claimed GROUP BY model_id, stats_date
+    ), put_back AS (
+        INSERT INTO dirty_days (model_id, stats_date, created_at, configs_marked)
+        SELECT model_id, stats_date, newest, true FROM days WHERE place > :days ORDER BY place
+    ), condensed AS (
+        INSERT INTO dirty_configs (config_ids)
+        SELECT array_agg(id) FROM benchmark_configs
+        WHERE model_id IN (SELECT model_id FROM claimed WHERE NOT configs_marked)
+        HAVING count(*) > 0
+    )
+    SELECT model_id, stats_date, (SELECT count(*) FROM days) > :days AS more
+    FROM days WHERE place <= :days
+    """
+)
+
+_LOCK = text(
+    "SELECT pg_advisory_xact_lock(key) FROM ("
+    "SELECT hashtextextended(name, 0) AS key FROM unnest(:keys) AS name ORDER BY key"
+    ") AS keys"
+).bindparams(bindparam("keys", type_=ARRAY(Text())))
+
+# One day of some models. Each is read through the index of its versions where that is the shorter
+# way. A percentile over runs and one over requests are different quantities; the row says which.
+_CALCULATION: Final = """
+    SELECT model_id, CAST(:day AS date) AS stats_date, avg_accuracy, avg_throughput,
+        coalesce(sketch_p95, run_p95) AS p95_latency_ms, total_benchmarks,
+        jsonb_strip_nulls(jsonb_build_object(
+            'p95_latency_source', CASE
+                WHEN sketch_p95 IS NOT NULL THEN 'sketches' WHEN run_p95 IS NOT NULL THEN 'runs'
+            END,
+            'accuracy_runs', accuracy_runs,
+            'throughput_runs', throughput_runs,
+            'latency_runs', CASE WHEN sketch_p95 IS NULL THEN latency_runs ELSE sketch_runs END,
+            'request_count', request_count,
+            'failed_request_count', failed_request_count
+        )) AS aggregated_metrics,
+        clock_timestamp() AS updated_at
+    FROM (
+        SELECT result.model_id,
+            avg(accuracy_score) AS avg_accuracy,
+            avg(throughput_tokens_sec) AS avg_throughput,
+            percentile_cont(0.95) WITHIN GROUP (ORDER BY ttft_p50_ms) AS run_p95,
+            CASE WHEN coalesce(bool_and(ttft_sketch IS NOT NULL) FILTER (
+                WHERE coalesce(ttft_p50_ms, ttft_p90_ms, ttft_p95_ms, ttft_p99_ms) IS NOT NULL
+            ), true) THEN
+                ingest.sketch_quantile(ingest.merge_sketches(ttft_sketch), 0.95)
+            END AS sketch_p95,
+            count(*) AS total_benchmarks,
+            count(accuracy_score) AS accuracy_runs,
+            count(throughput_tokens_sec) AS throughput_runs,
+            count(ttft_p50_ms) AS latency_runs,
+            count(ttft_sketch) AS sketch_runs,
+            sum(request_count) AS request_count,
+            sum(failed_request_count) AS failed_request_count
+        FROM (
+            SELECT DISTINCT model_id, model_version_id FROM benchmark_configs
+            WHERE model_id = ANY(:models)
+        ) AS version
+        JOIN benchmark_results AS result
+            ON result.model_version_id = version.model_version_id
+            AND result.model_id = version.model_id
+        WHERE result.benchmarked_at >= :starts AND result.benchmarked_at < :ends
+        GROUP BY result.model_id
+    ) AS figures
+"""
+_MODELS: Final = bindparam("models", type_=ARRAY(Uuid()))
+_CALCULATE: Final = text(_CALCULATION).bindparams(_MODELS)
+
+# Results only ever come, until their whole day is dropped: fewer of them than were counted before
+# means that they were.
+_ROLL_UP: Final = text(
+    f"""
+    INSERT INTO daily_model_stats AS stats (
         id, model_id, stats_date, avg_accuracy, avg_throughput, p95_latency_ms,
         total_benchmarks, aggregated_metrics, updated_at
     )
-    SELECT
-        wanted.id, result.model_id, CAST(:day AS date),
-        avg(accuracy_score), avg(throughput_tokens_sec),
-        percentile_cont(0.95) WITHIN GROUP (ORDER BY ttft_p50_ms),
-        count(*),
-        jsonb_strip_nulls(jsonb_build_object(
-            'p95_latency_source', CASE WHEN count(ttft_p50_ms) > 0 THEN 'runs' END,
-            'accuracy_runs', count(accuracy_score),
-            'throughput_runs', count(throughput_tokens_sec),
-            'latency_runs', count(ttft_p50_ms),
-            'request_count', sum(request_count),
-            'failed_request_count', sum(failed_request_count)
-        )),
-        clock_timestamp()
-    FROM benchmark_results AS result
-    JOIN unnest(:ids, :models) AS wanted (id, model_id) ON wanted.model_id = result.model_id
-    WHERE result.benchmarked_at >= :starts AND result.benchmarked_at < :ends
-    GROUP BY wanted.id, result.model_id
+    SELECT wanted.id, calculated.* FROM ({_CALCULATION}) AS calculated
+    JOIN unnest(:ids, :models) AS wanted (id, model_id) USING (model_id)
     ON CONFLICT (model_id, stats_date) DO UPDATE SET
         avg_accuracy = excluded.avg_accuracy,
         avg_throughput = excluded.avg_throughput,
@@ -52,14 +122,13 @@ _ROLL_UP = text(
         total_benchmarks = excluded.total_benchmarks,
         aggregated_metrics = excluded.aggregated_metrics,
         updated_at = excluded.updated_at
-    """
-).bindparams(bindparam("ids", type_=ARRAY(Uuid())), bindparam("models", type_=ARRAY(Uuid())))
+    WHERE excluded.total_benchmarks >= stats.total_benchmarks
+    """  # noqa: S608  (all of it is ours)
+).bindparams(_MODELS, bindparam("ids", type_=ARRAY(Uuid())))
 
-_LOCK = text(
-    "SELECT pg_advisory_xact_lock(key) FROM ("
-    "SELECT hashtextextended(name, 0) AS key FROM unnest(:keys) AS name ORDER BY key"
-    ") AS keys"
-).bindparams(bindparam("keys", type_=ARRAY(Text())))
+_COLUMNS: Final = (
+    "avg_accuracy, avg_throughput, p95_latency_ms, total_benchmarks, aggregated_metrics, updated_at"
+)
 
 
 class DailyStore:
@@ -68,29 +137,25 @@ class DailyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def roll_up(self) -> int:
-        """Calculates up to 500 marked days anew, and returns how many there were.
+    async def roll_up(self) -> Turn:
+        """Calculates up to 100 marked days of models anew.
 
         Several processes may do so at once. The marks go in the transaction that writes what they
         ask for. A lock for each model and day makes the second of two calculations of one day begin
         after the first was committed, so that the later figures, which know more, stay.
         """
         async with self._database.transaction() as connection:
-            claimed = (
-                select(dirty_days.c.id)
-                .order_by(dirty_days.c.id)
-                .limit(_MARKS)
-                .with_for_update(skip_locked=True)
-            )
-            marks = await connection.execute(
-                delete(dirty_days)
-                .where(dirty_days.c.id.in_(claimed))
-                .returning(dirty_days.c.stats_date, dirty_days.c.model_id)
-            )
-            wanted = sorted({(mark.stats_date, mark.model_id) for mark in marks})
+            marks = (
+                await connection.execute(_CLAIM, {"marks": _MARKS, "days": _DAYS_A_TURN})
+            ).all()
+            if not marks:
+                return Turn()
+            wanted = sorted((mark.stats_date, mark.model_id) for mark in marks)
             await _take_turns(connection, wanted)
-            await _calculate(connection, wanted)
-        return len(wanted)
+            for day, models in _by_day(wanted):
+                ids = [uuid7() for _ in models]
+                await connection.execute(_ROLL_UP, _span(day, models) | {"ids": ids})
+        return Turn(len(wanted), marks[0].more)
 
     async def page(
         self,
@@ -101,30 +166,72 @@ class DailyStore:
         limit: int,
     ) -> list[DailyStats]:
         """Up to `limit` days, the latest first, then by model, after the day and model named."""
-        query = select(
-            _d.model_id,
-            _d.stats_date,
-            _d.avg_accuracy,
-            _d.avg_throughput,
-            _d.p95_latency_ms,
-            _d.total_benchmarks,
-            _d.updated_at,
+        found: list[DailyStats] = []
+        async with self._database.snapshot() as connection:
+            driver = await driver_connection(connection)
+            while len(found) < limit:
+                size = limit - len(found)
+                query, arguments = _page(model_ids, start, end, after, size)
+                rows = await driver.fetch(query, *arguments)
+                found += await _with_stale(connection, rows)
+                if len(rows) < size:
+                    break
+                after = rows[-1]["stats_date"], rows[-1]["model_id"]
+        return found
+
+
+async def _with_stale(connection: AsyncConnection, rows: Sequence[Any]) -> list[DailyStats]:
+    """The statistics of the rows, of stale ones as the results are now."""
+    stale = [(row["stats_date"], row["model_id"]) for row in rows if row["is_stale"]]
+    made: dict[tuple[date, UUID], Any] = {}
+    for day, models in _by_day(stale):
+        for row in await connection.execute(_CALCULATE, _span(day, models)):
+            made[day, row.model_id] = row._mapping
+    found = []
+    for row in rows:
+        fresh = made.get((row["stats_date"], row["model_id"]))
+        count = row["total_benchmarks"]
+        if fresh is not None and (count is None or fresh["total_benchmarks"] >= count):
+            found.append(_stats(fresh))
+        elif count is not None:
+            found.append(_stats(row))
+    return found
+
+
+def _page(
+    model_ids: Sequence[UUID],
+    start: date | None,
+    end: date | None,
+    after: tuple[date, UUID] | None,
+    limit: int,
+) -> tuple[str, list[Any]]:
+    """What is rolled up, and the marked days with what was, with the arguments."""
+    arguments = Arguments()
+    conditions = ["true"]
+    if model_ids:
+        conditions.append(f"model_id = ANY({arguments.add(list(model_ids))}::uuid[])")
+    if start is not None:
+        conditions.append(f"stats_date >= {arguments.add(start)}")
+    if end is not None:
+        conditions.append(f"stats_date < {arguments.add(end)}")
+    if after is not None:
+        day, model = arguments.add(after[0]), arguments.add(after[1])
+        conditions.append(f"stats_date <= {day} AND (stats_date < {day} OR model_id > {model})")
+    narrowed = " AND ".join(conditions)
+    query = f"""
+        WITH marked AS (
+            SELECT DISTINCT model_id, stats_date FROM dirty_days WHERE {narrowed}
         )
-        if model_ids:
-            wanted = bindparam(None, list(model_ids), type_=ARRAY(Uuid()))
-            query = query.where(_d.model_id == any_(wanted))
-        if start is not None:
-            query = query.where(_d.stats_date >= start)
-        if end is not None:
-            query = query.where(_d.stats_date < end)
-        if after is not None:
-            day, model_id = after
-            query = query.where(
-                or_(_d.stats_date < day, and_(_d.stats_date == day, _d.model_id > model_id))
-            )
-        query = query.order_by(_d.stats_date.desc(), _d.model_id).limit(limit)
-        async with self._database.transaction() as connection:
-            return [DailyStats(*row) for row in await connection.execute(query)]
+        SELECT model_id, stats_date, {_COLUMNS}, false AS is_stale
+        FROM daily_model_stats
+        WHERE (model_id, stats_date) NOT IN (SELECT model_id, stats_date FROM marked)
+            AND {narrowed}
+        UNION ALL
+        SELECT model_id, stats_date, {_COLUMNS}, true
+        FROM marked LEFT JOIN daily_model_stats USING (model_id, stats_date)
+        ORDER BY stats_date DESC, model_id LIMIT {arguments.add(limit)}
+    """  # noqa: S608  (names are ours, values are arguments)
+    return query, arguments.values
 
 
 async def _take_turns(connection: AsyncConnection, wanted: Sequence[tuple[date, UUID]]) -> None:
@@ -133,18 +240,31 @@ async def _take_turns(connection: AsyncConnection, wanted: Sequence[tuple[date, 
     await connection.execute(_LOCK, {"keys": keys})
 
 
-async def _calculate(connection: AsyncConnection, wanted: Sequence[tuple[date, UUID]]) -> None:
-    """Writes the statistics of each day's models; each day reads its own partition only."""
-    for day, group in groupby(wanted, key=itemgetter(0)):
-        models = [model_id for _, model_id in group]
-        starts = datetime.combine(day, time(), UTC)
-        await connection.execute(
-            _ROLL_UP,
-            {
-                "day": day,
-                "ids": [uuid7() for _ in models],
-                "models": models,
-                "starts": starts,
-                "ends": starts + timedelta(days=1),
-            },
-        )
+def _by_day(wanted: Sequence[tuple[date, UUID]]) -> list[tuple[date, list[UUID]]]:
+    """The models of each day; a calculation reads one day's results."""
+    days = groupby(sorted(wanted), key=itemgetter(0))
+    return [(day, [model_id for _, model_id in group]) for day, group in days]
+
+
+def _span(day: date, models: Sequence[UUID]) -> dict[str, Any]:
+    starts = datetime.combine(day, time(), UTC)
+    return {"day": day, "models": models, "starts": starts, "ends": starts + timedelta(days=1)}
+
+
+def _stats(row: Any) -> DailyStats:
+    known = row["aggregated_metrics"]
+    return DailyStats(
+        model_id=row["model_id"],
+        stats_date=row["stats_date"],
+        avg_accuracy=row["avg_accuracy"],
+        avg_throughput=row["avg_throughput"],
+        p95_latency_ms=row["p95_latency_ms"],
+        p95_latency_source=known.get("p95_latency_source"),
+        total_benchmarks=row["total_benchmarks"],
+        accuracy_runs=known.get("accuracy_runs", 0),
+        throughput_runs=known.get("throughput_runs", 0),
+        latency_runs=known.get("latency_runs", 0),
+        request_count=known.get("request_count", 0),
+        failed_request_count=known.get("failed_request_count", 0),
+        updated_at=row["updated_at"],
+    )

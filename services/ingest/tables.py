@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -212,6 +214,8 @@ dirty_days = Table(
     _id("model_id"),
     Column("stats_date", Date, nullable=False),
     _time("created_at"),
+    # False: marked by code that marks no configurations.
+    Column("configs_marked", Boolean, nullable=False, server_default=text("false")),
 )
 
 daily_model_stats = Table(
@@ -237,6 +241,60 @@ Index(
     "idx_daily_stats_date_model",
     daily_model_stats.c.stats_date.desc(),
     daily_model_stats.c.model_id,
+)
+
+dirty_configs = Table(
+    "dirty_configs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("created_at"),
+    Column("queued", Boolean, nullable=False, server_default=text("false")),
+    Column("config_ids", ARRAY(Uuid), nullable=False),
+)
+
+config_summaries = Table(
+    "config_summaries",
+    metadata,
+    Column("config_id", Uuid, primary_key=True),
+    _id("model_id"),
+    _id("model_version_id"),
+    _id("hardware_config_id"),
+    _id("framework_id"),
+    Column("run_count", BigInteger, nullable=False),
+    Column("request_count", BigInteger, nullable=False),
+    Column("failed_request_count", BigInteger, nullable=False),
+    Column("counted_from", DateTime(timezone=True), nullable=False),
+    Column("oldest_benchmarked_at", DateTime(timezone=True)),
+    Column("newest_benchmarked_at", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    Column("recent_days", SmallInteger, primary_key=True, autoincrement=False),
+    # An entry for each of SUMMARY_COLUMNS.
+    *(
+        Column(name, ARRAY(Double), nullable=False)
+        for name in ("medians", "means", "lowest", "highest")
+    ),
+    Column("counts", ARRAY(BigInteger), nullable=False),
+    _text("workload_type"),
+    _text("provenance"),
+    Column("tools", ARRAY(Text), nullable=False),
+    postgresql_with={"fillfactor": "80"},
+)
+Index(
+    "idx_config_summaries_workload",
+    config_summaries.c.recent_days,
+    config_summaries.c.workload_type,
+    config_summaries.c.config_id,
+)
+Index(
+    "idx_config_summaries_model",
+    config_summaries.c.recent_days,
+    config_summaries.c.model_id,
+    config_summaries.c.config_id,
+)
+Index(
+    "idx_config_summaries_oldest",
+    config_summaries.c.oldest_benchmarked_at,
+    postgresql_where=text("recent_days > 0"),
 )
 
 outbox = outbox_table(metadata)

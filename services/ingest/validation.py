@@ -20,7 +20,7 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from servemark.type.v1.provenance_pb2 import PercentileSource
 from services.ingest.columns import Bools, Columns, Ints, Sketches
 from services.ingest.metrics import HIGHEST, LATENCY_COLUMNS
-from services.ingest.sketches import MAX_BUCKET
+from services.ingest.sketches import FIRST_BUCKET, LAST_BUCKET
 
 MILLISECONDS_A_DAY: Final = 86_400_000
 FUTURE_MS: Final = MILLISECONDS_A_DAY
@@ -158,7 +158,7 @@ def _wrong_digests(digests: Sequence[bytes] | None) -> Any:
 def wrong_sketches(sketches: Sketches) -> Bools:
     """Which rows' sketches are there and have a bucket or a count out of range, or no samples."""
     last = sketches.firsts + np.maximum(sketches.lengths, 1) - 1
-    wrong = (sketches.firsts < -MAX_BUCKET) | (last > MAX_BUCKET)
+    wrong = (sketches.firsts < FIRST_BUCKET) | (last > LAST_BUCKET)
     wrong |= (sketches.zeros < 0) | (sketches.zeros > MAX_COUNT)
     counts = sketches.counts
     wrong |= _any_in(sketches, (counts < 0) | (counts > MAX_COUNT))

@@ -11,10 +11,13 @@ import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from statistics import median
 from typing import Any
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ingest.v1.result_stream_pb2 import (
@@ -75,6 +78,50 @@ async def repeated_columns(bench: Bench) -> Figure:
             _expect(here, count)
     value, baseline = count / median(again[1:]), count / median(fresh[1:])
     return Figure(value, baseline, larger_is_better=True, note=f"{count:,} rows; new ones first")
+
+
+@measure("ingest.two_streams", unit="rows/s")
+async def two_streams(bench: Bench) -> Figure:
+    """Rows a second of two streams of columns into two workers, next to one raw COPY."""
+    count = _row_count(bench)
+    ours: list[float] = []
+    raw: list[float] = []
+    async with place(SERVEMARK_INGEST_WORKERS="2") as here, AsyncExitStack() as stack:
+        stubs = await _stubs_of_both_workers(here, stack)
+        for _ in range(bench.rounds + 1):
+            now_ms = time.time_ns() // 1_000_000
+            halves = [MadeRows(count // 2, ending_ms=now_ms - 1_000_000 * n) for n in range(2)]
+            streams = [(half.header(), half.as_columns(COLUMN_ROWS)) for half in halves]
+            here.empty()
+            gc.collect()
+            started = time.perf_counter()
+            await asyncio.gather(
+                *(_stream(stub, *one) for stub, one in zip(stubs, streams, strict=True))
+            )
+            ours.append(time.perf_counter() - started)
+            _expect(here, count)
+            raw.append(here.copy_in(here.copy_out()))
+    value, baseline = count / median(ours[1:]), count / median(raw[1:])
+    note = f"{count:,} rows in all, fsync on; one raw COPY beside it"
+    return Figure(value, baseline, larger_is_better=True, note=note)
+
+
+async def _stubs_of_both_workers(here: Place, stack: AsyncExitStack) -> list[IngestServiceStub]:
+    """A stub on a connection to each worker: the kernel deals connections out as it likes."""
+    found: dict[str, IngestServiceStub] = {}
+    for number in range(64):
+        # Channels with the same options would share one connection.
+        options = [("grpc.use_local_subchannel_pool", 1), ("servemark.bench", number)]
+        channel = grpc.aio.insecure_channel(here.target, options=options)
+        await stack.enter_async_context(channel)
+        call = HealthStub(channel).Check(HealthCheckRequest())
+        head = dict(await call.initial_metadata())
+        found.setdefault(str(head["x-servemark-worker"]), IngestServiceStub(channel))
+        if len(found) == 2:
+            return list(found.values())
+        # The second worker may still be starting.
+        await asyncio.sleep(0.1)
+    raise RuntimeError("64 connections in a row went to one worker")
 
 
 def _row_count(bench: Bench) -> int:

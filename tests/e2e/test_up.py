@@ -125,9 +125,11 @@ def test_a_second_up_beside_the_first_fails_with_the_port_and_the_fix(folder: Pa
 
 
 def test_kill_9_of_up_leaves_no_process_behind(folder: Path) -> None:
-    with up(folder, free_block()) as running:
+    with up(folder, free_block(), SERVEMARK_INGEST_WORKERS="2") as running:
         running.wait_ready()
         started = running.family()
+        ingest = json.loads((folder / "data/up.json").read_text())["services"]["ingest"]
+        assert len(psutil.Process(ingest).children()) == 2
         running.process.kill()
         running.process.wait(10)
         wait_until(

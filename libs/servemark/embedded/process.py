@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +11,8 @@ from typing import IO
 
 from servemark.embedded.account import Account
 from servemark.embedded.errors import EmbeddedServerError
+from servemark.runtime.lifetime import tied
 
-_SHIM = Path(__file__).with_name("shim.py")
 _LOG_KEPT_BYTES = 16 * 1024 * 1024
 _LINES_SHOWN = 12
 
@@ -22,8 +21,7 @@ def _command(
     argv: Sequence[str], account: Account | None, death_signal: signal.Signals
 ) -> list[str]:
     uid, gid = (account.uid, account.gid) if account else (-1, -1)
-    who = [str(os.getpid()), str(uid), str(gid), str(int(death_signal))]
-    return [sys.executable, "-I", "-S", str(_SHIM), *who, *argv]
+    return tied(argv, death_signal, uid=uid, gid=gid)
 
 
 def _environment() -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from servemark.runtime.server import PortTakenError, ServiceServer
+from servemark.runtime.ports import PortTakenError
+from servemark.runtime.server import ServiceServer
 from servemark.runtime.settings import ServiceName, ServiceSettings, load
-from servemark.runtime.telemetry import configure_logging
+from servemark.runtime.telemetry import configure_logging, keep_metrics_in_files
+from servemark.runtime.workers import run_workers
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -34,19 +36,30 @@ class App:
 def run_service(
     service: ServiceName, settings_type: type[S], create: Callable[[S], Awaitable[App]]
 ) -> int:
-    """Runs a service until SIGTERM or SIGINT; 0 stopped, 1 a port is taken, 2 a wrong setting."""
+    """Runs a service until SIGTERM or SIGINT; 0 stopped, 1 a port is taken, 2 a wrong setting.
+
+    Where the settings ask for several workers, this process starts them and serves nothing itself.
+    """
     settings = load(settings_type)
-    configure_logging(settings.log_level, settings.log_format, service)
-    return asyncio.run(_serve(create, settings))
-
-
-async def _serve(create: Callable[[S], Awaitable[App]], settings: S) -> int:
-    app = await create(settings)
+    configure_logging(settings.log_level, settings.log_format, service, settings.worker)
+    if settings.worker is not None:
+        keep_metrics_in_files(settings.worker)
+        running: Coroutine[Any, Any, None] = _serve(create, settings)
+    elif settings.workers_of(service) > 1:
+        running = run_workers(service, settings)
+    else:
+        running = _serve(create, settings)
     try:
-        await app.server.run(*app.background)
+        asyncio.run(running)
     except PortTakenError as error:
         print(error, file=sys.stderr)
         return 1
+    return 0
+
+
+async def _serve(create: Callable[[S], Awaitable[App]], settings: S) -> None:
+    app = await create(settings)
+    try:
+        await app.server.run(*app.background)
     finally:
         await app.close()
-    return 0

@@ -44,20 +44,32 @@ class Database:
                     "application_name": f"servemark-{schema}",
                     "timezone": "UTC",
                     "jit": "off",
+                    # Pages lie in memory or on flash: a page elsewhere costs hardly more.
+                    "random_page_cost": "1.1",
                 },
             },
+        )
+
+        # The same pool; its transactions only begin otherwise.
+        self._snapshots = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, ended by the call's deadline on the server too."""
         async with self.engine.begin() as connection:
-            left = deadline.remaining()
-            if left is not None:
-                await connection.execute(
-                    text("SELECT set_config('statement_timeout', :ms, true)"),
-                    {"ms": str(max(1, int(left * 1000)))},
-                )
+            await _bound(connection)
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction that only reads, and whose statements all see the same moment.
+
+        That moment is the first statement's. Ended by the call's deadline on the server too.
+        """
+        async with self._snapshots.begin() as connection:
+            await _bound(connection)
             yield connection
 
     async def ready(self) -> bool:
@@ -69,6 +81,16 @@ class Database:
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
+
+
+async def _bound(connection: AsyncConnection) -> None:
+    """Gives the transaction's statements no more time than the call has."""
+    left = deadline.remaining()
+    if left is not None:
+        await connection.execute(
+            text("SELECT set_config('statement_timeout', :ms, true)"),
+            {"ms": str(max(1, int(left * 1000)))},
+        )
 
 
 async def driver_connection(connection: AsyncConnection) -> Any:

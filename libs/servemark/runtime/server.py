@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -14,9 +15,10 @@ from prometheus_client import CollectorRegistry
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.health import HEALTH_SERVICE, HealthServicer
 from servemark.runtime.interceptor import Admit, CallInterceptor, Translator
+from servemark.runtime.ports import PortTakenError, port_taken
 from servemark.runtime.reflection import add_reflection
 from servemark.runtime.settings import ServiceName, ServiceSettings
-from servemark.runtime.telemetry import CallMetrics, serve_metrics
+from servemark.runtime.telemetry import CallMetrics, metrics_page
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 
 log = structlog.get_logger()
@@ -43,13 +45,7 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_connection_age_ms", 30 * 60 * 1000),
     ("grpc.max_connection_age_grace_ms", 5 * 60 * 1000),
-    # On by default in gRPC, where it hides that two servers share a port.
-    ("grpc.so_reuseport", 0),
 ]
-
-
-class PortTakenError(RuntimeError):
-    """The port is in use; the text names it and says what to do."""
 
 
 def _token_check(token: str) -> Admit:
@@ -96,8 +92,11 @@ class ServiceServer:
             max_concurrent_calls=settings.max_concurrent_calls,
             translators=translators,
             admit=admit,
+            worker=settings.worker,
         )
-        self.grpc = grpc.aio.server(interceptors=[around], options=SERVER_OPTIONS)
+        # On by default in gRPC, where it hides that two servers share a port.
+        shared_port = ("grpc.so_reuseport", int(settings.worker is not None))
+        self.grpc = grpc.aio.server(interceptors=[around], options=[*SERVER_OPTIONS, shared_port])
         self.port = 0
         self._settings = settings
         self._service: ServiceName = service
@@ -108,7 +107,7 @@ class ServiceServer:
         if settings.reflection_enabled:
             add_reflection(self.grpc, (*self._names, HEALTH_SERVICE))
         self._watch: asyncio.Task[None] | None = None
-        self._metrics_server: Any = None
+        self._metrics_page = ExitStack()
 
     async def start(self) -> None:
         """Binds the port and serves. Raises PortTakenError."""
@@ -116,20 +115,13 @@ class ServiceServer:
         try:
             self.port = self.grpc.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
-            raise PortTakenError(
-                f"Port {port} on {host} is in use. Stop what uses it, or set SERVEMARK_PORT_BASE "
-                "to another block of four free ports."
-            ) from error
+            raise port_taken(host, port) from error
         metrics_port = self._settings.metrics_port_of(self._service)
-        if metrics_port:
-            try:
-                self._metrics_server = serve_metrics(host, metrics_port, self.registry)
-            except OSError as error:
-                await self.grpc.stop(0)
-                raise PortTakenError(
-                    f"Port {metrics_port} on {host} is in use. Set SERVEMARK_METRICS_PORT to "
-                    "another block of four free ports, or to 0 for no metrics."
-                ) from error
+        try:
+            self._metrics_page.enter_context(metrics_page(host, metrics_port, self.registry))
+        except PortTakenError:
+            await self.grpc.stop(0)
+            raise
         await self.grpc.start()
         self._watch = asyncio.create_task(self._watch_readiness())
 
@@ -139,9 +131,7 @@ class ServiceServer:
             self._watch.cancel()
         await self._health.shut_down()
         await self.grpc.stop(self._settings.shutdown_grace_seconds if grace is None else grace)
-        if self._metrics_server is not None:
-            await asyncio.to_thread(self._metrics_server.shutdown)
-            self._metrics_server.server_close()
+        await asyncio.to_thread(self._metrics_page.close)
 
     async def run(self, *background: Callable[[], Awaitable[None]]) -> None:
         """Serves until SIGTERM or SIGINT, with `background` loops beside it, then stops.

@@ -15,7 +15,10 @@ _PORT_OFFSET: dict[str, int] = {name: offset for offset, name in enumerate(SERVI
 
 
 class ServiceSettings(BaseSettings):
-    """What every process reads. Defaults suit one machine; everything listens on loopback."""
+    """What every process reads. Defaults suit one machine; everything listens on loopback.
+
+    `worker` is set by a service that starts several processes of itself, for each of them.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
@@ -34,6 +37,8 @@ class ServiceSettings(BaseSettings):
     catalog_target: str = ""
     ingest_target: str = ""
     ranking_target: str = ""
+    ingest_workers: int = Field(default=1, ge=1, le=64)
+    worker: int | None = Field(default=None, ge=1)
 
     @field_validator("database_url")
     @classmethod
@@ -76,6 +81,10 @@ class ServiceSettings(BaseSettings):
         """Reflection as set; by default on loopback only."""
         return self.on_loopback if self.reflection is None else self.reflection
 
+    def port_offset(self, service: ServiceName) -> int:
+        """How far a service's ports lie above the first of their block."""
+        return _PORT_OFFSET[service]
+
     def port(self, service: ServiceName) -> int:
         """The gRPC port of a service; 0 (any free one) where the port base is 0."""
         return self.port_base + _PORT_OFFSET[service] if self.port_base else 0
@@ -83,6 +92,10 @@ class ServiceSettings(BaseSettings):
     def metrics_port_of(self, service: ServiceName) -> int:
         """The metrics port of a service; 0 means none is opened."""
         return self.metrics_port + _PORT_OFFSET[service] if self.metrics_port else 0
+
+    def workers_of(self, service: ServiceName) -> int:
+        """How many processes of a service share its port."""
+        return self.ingest_workers if service == "ingest" else 1
 
     def target(self, service: ServiceName) -> str:
         """Where another service is reached, `host:port`."""

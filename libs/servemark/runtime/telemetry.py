@@ -2,11 +2,22 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    start_http_server,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from servemark.runtime.ports import metrics_port_taken
 
 _SECRET_WORDS = ("password", "secret", "token", "pepper", "authorization", "dsn", "url")
 
@@ -23,8 +34,11 @@ def _mask_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
     return event
 
 
-def configure_logging(level: str, log_format: str, service: str) -> None:
-    """Sends structlog and the standard library's warnings to stderr, one line an event."""
+def configure_logging(level: str, log_format: str, service: str, worker: int | None = None) -> None:
+    """Sends structlog and the standard library's warnings to stderr, one line an event.
+
+    Every line names the service, and the worker where there are several.
+    """
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
@@ -43,7 +57,8 @@ def configure_logging(level: str, log_format: str, service: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
+    who = {"service": service} if worker is None else {"service": service, "worker": worker}
+    structlog.contextvars.bind_contextvars(**who)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
 
 
@@ -69,11 +84,59 @@ class CallMetrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
         )
         self.in_flight = Gauge(
-            "servemark_grpc_in_flight", "Calls being answered.", registry=registry
+            "servemark_grpc_in_flight",
+            "Calls being answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
 
 
-def serve_metrics(host: str, port: int, registry: CollectorRegistry) -> Any:
-    """Serves `registry` at http://host:port/metrics from a thread; returns the server."""
-    server, _thread = start_http_server(port, addr=host, registry=registry)
-    return server
+@contextmanager
+def metrics_page(host: str, port: int, registry: CollectorRegistry) -> Iterator[None]:
+    """Serves `registry` at http://host:port/metrics from a thread; nothing where the port is 0.
+
+    Raises PortTakenError.
+    """
+    if not port:
+        yield
+        return
+    try:
+        server, _thread = start_http_server(port, addr=host, registry=registry)
+    except OSError as error:
+        raise metrics_port_taken(host, port) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def keep_metrics_in_files(worker: int) -> None:
+    """Lets the metrics of this process lie in files of PROMETHEUS_MULTIPROC_DIR, as a worker's do.
+
+    They are named by the worker and not, as prometheus_client does it, by the process: a worker
+    that takes another's place goes on counting where it stopped, and a hundred crashes do not leave
+    a hundred files. Call it before the first metric is made.
+    """
+    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
+
+
+class WorkerMetrics:
+    """The metrics of all workers, added up from the files in `folder`, and of those who keep them.
+
+    Serve `registry`.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.registry = CollectorRegistry()
+        MultiProcessCollector(self.registry, folder)  # type: ignore[no-untyped-call]
+        self.ended = Counter(
+            "servemark_workers_ended",
+            "Workers that ended without being asked to, and were started again.",
+            registry=self.registry,
+        )
+
+    def forget_running(self, worker: int) -> None:
+        """Takes back what a worker said of itself while it ran; what it counted stays."""
+        mark_process_dead(worker, self._folder)  # type: ignore[no-untyped-call]

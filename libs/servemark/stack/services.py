@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from servemark.embedded.process import ChildProcess
+from servemark.runtime.lifetime import Restarts
 from servemark.runtime.probe import is_serving
 from servemark.runtime.settings import SERVICES, ServiceName, ServiceSettings
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 15.0
-# What ran this long is not in a loop of crashes: its next restart is quick again.
-_LONG_LIFE_SECONDS = 30.0
-_MOST_BACKOFF_SECONDS = 10.0
 
 
 class Services:
@@ -38,7 +36,7 @@ class Services:
         self._logs = logs
         self._report = report
         self._children: dict[ServiceName, ChildProcess] = {}
-        self._restarts: dict[ServiceName, int] = dict.fromkeys(SERVICES, 0)
+        self._restarts = {service: Restarts() for service in SERVICES}
         self._started: dict[ServiceName, float] = {}
         self._due: dict[ServiceName, float] = {}
         self._lock = threading.Lock()
@@ -68,14 +66,11 @@ class Services:
                 now = time.monotonic()
                 due = self._due.get(service)
                 if due is None:
-                    if now - self._started[service] > _LONG_LIFE_SECONDS:
-                        self._restarts[service] = 0
-                    pause = min(_MOST_BACKOFF_SECONDS, 0.1 * 2.0 ** self._restarts[service])
-                    self._due[service] = now + pause
+                    lived = now - self._started[service]
+                    self._due[service] = now + self._restarts[service].pause_after(lived)
                     self._report(f"{service} ended; starting it again (log: {self.log(service)}).")
                 elif now >= due:
                     del self._due[service]
-                    self._restarts[service] += 1
                     self._launch(service)
 
     def stop(self) -> None:

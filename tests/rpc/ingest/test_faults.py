@@ -3,11 +3,7 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -20,13 +16,12 @@ from servemark.ingest.v1.result_stream_pb2 import (
     ResultBatch,
     StreamHeader,
 )
-from servemark.runtime.probe import is_serving
 from tests.rpc.ingest.builders import batch, header, now_ms, row, rows
 from tests.rpc.ingest.holding import held, waiting_backends
+from tests.rpc.ingest.process import ingest_process
 from tests.rpc.ingest.serving import AppendCall, Served, append, seed, serving, stream
 from tests.support import servers
 from tests.support.failures import failure
-from tests.support.stack import free_block
 
 
 def retry_delay(error: grpc.aio.AioRpcError) -> float:
@@ -110,36 +105,6 @@ async def test_a_killed_server_recovers_and_nothing_is_lost_or_doubled() -> None
             assert ingest.stored() == 2003
 
 
-@contextmanager
-def process(
-    dsn: str, catalog_port: int, failpoints: str
-) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A service in a process of its own: its port, and the process."""
-    base = free_block()
-    environment = {
-        "SERVEMARK_DATABASE_URL": dsn,
-        "SERVEMARK_PORT_BASE": str(base),
-        "SERVEMARK_METRICS_PORT": "0",
-        "SERVEMARK_CATALOG_TARGET": f"127.0.0.1:{catalog_port}",
-        "SERVEMARK_FAILPOINTS": failpoints,
-        "SERVEMARK_LOG_LEVEL": "error",
-    }
-    started = subprocess.Popen(
-        [sys.executable, "-m", "services.ingest"], env={**os.environ, **environment}
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while not is_serving(f"127.0.0.1:{base + 2}", timeout=0.25):
-            if started.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the service did not start")
-            time.sleep(0.05)
-        yield base + 2, started
-    finally:
-        if started.poll() is None:
-            started.terminate()
-        started.wait(timeout=20)
-
-
 @pytest.mark.parametrize(
     ("place", "durable"),
     [
@@ -159,14 +124,15 @@ async def test_a_crash_at_any_point_of_a_batch_leaves_exact_counts(
         batch(sequence, [*content, *contents[sequence - 1][:5]] if sequence else content)
         for sequence, content in enumerate(contents)
     ]
-    with process(ingest.dsn, ingest.catalog_port, f"{place}=crash@3") as (port, service):
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    crash = f"{place}=crash@3"
+    with ingest_process(ingest.dsn, ingest.catalog_port, FAILPOINTS=crash) as service:
+        async with grpc.aio.insecure_channel(service.target) as channel:
             refused = None
             try:
                 await stream(IngestServiceStub(channel), message, *batches)
             except grpc.aio.AioRpcError as error:
                 refused = error
-        assert await asyncio.to_thread(service.wait, 10) == -signal.SIGKILL
+        assert await asyncio.to_thread(service.started.wait, 10) == -signal.SIGKILL
     assert refused is not None
     assert refused.code() is grpc.StatusCode.UNAVAILABLE
     cursor = await ingest.stub.GetStreamCursor(GetStreamCursorRequest(stream_id=message.stream_id))

@@ -10,7 +10,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from servemark.runtime.server import PortTakenError, ServiceServer
+from servemark.runtime.ports import PortTakenError
+from servemark.runtime.server import ServiceServer
 from tests.rpc.gateway.stand import refused
 from tests.rpc.runtime.fixture_server import SERVICE, Message, Running, serving, settings_for
 

@@ -155,7 +155,7 @@ class IngestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDailyModelStats(self, request, context):
-        """Lists daily statistics of models. They follow the results within seconds.
+        """Lists daily statistics of models. They have every result that was acknowledged before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

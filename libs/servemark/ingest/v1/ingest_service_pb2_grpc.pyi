@@ -67,7 +67,7 @@ class IngestServiceStub:
     ListConfigSummaries: _grpc.UnaryUnaryMultiCallable[_result_query_pb2.ListConfigSummariesRequest, _result_query_pb2.ListConfigSummariesResponse]
     """Lists configurations with their runs condensed: what the ranking is made from."""
     ListDailyModelStats: _grpc.UnaryUnaryMultiCallable[_result_query_pb2.ListDailyModelStatsRequest, _result_query_pb2.ListDailyModelStatsResponse]
-    """Lists daily statistics of models. They follow the results within seconds."""
+    """Lists daily statistics of models. They have every result that was acknowledged before."""
     ListRejections: _grpc.UnaryUnaryMultiCallable[_result_stream_pb2.ListRejectionsRequest, _result_stream_pb2.ListRejectionsResponse]
     """Lists refused rows and why, the latest first."""
 
@@ -109,7 +109,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     ListConfigSummaries: _aio.UnaryUnaryMultiCallable[_result_query_pb2.ListConfigSummariesRequest, _result_query_pb2.ListConfigSummariesResponse]  # type: ignore[assignment]
     """Lists configurations with their runs condensed: what the ranking is made from."""
     ListDailyModelStats: _aio.UnaryUnaryMultiCallable[_result_query_pb2.ListDailyModelStatsRequest, _result_query_pb2.ListDailyModelStatsResponse]  # type: ignore[assignment]
-    """Lists daily statistics of models. They follow the results within seconds."""
+    """Lists daily statistics of models. They have every result that was acknowledged before."""
     ListRejections: _aio.UnaryUnaryMultiCallable[_result_stream_pb2.ListRejectionsRequest, _result_stream_pb2.ListRejectionsResponse]  # type: ignore[assignment]
     """Lists refused rows and why, the latest first."""
 
@@ -190,7 +190,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _result_query_pb2.ListDailyModelStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_result_query_pb2.ListDailyModelStatsResponse, _abc.Awaitable[_result_query_pb2.ListDailyModelStatsResponse]]:
-        """Lists daily statistics of models. They follow the results within seconds."""
+        """Lists daily statistics of models. They have every result that was acknowledged before."""
 
     @_abc_1.abstractmethod
     def ListRejections(

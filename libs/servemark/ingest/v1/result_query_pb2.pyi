@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from servemark.ingest.v1 import benchmark_config_pb2 as _benchmark_config_pb2
 from servemark.ingest.v1 import benchmark_result_pb2 as _benchmark_result_pb2
 from servemark.type.v1 import metric_pb2 as _metric_pb2
@@ -23,6 +24,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LatencySource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LatencySourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LatencySource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LATENCY_SOURCE_UNSPECIFIED: _LatencySource.ValueType  # 0
+    """There is no percentile."""
+    LATENCY_SOURCE_RUNS: _LatencySource.ValueType  # 1
+    """Of the runs' medians: each run counts once, however many requests it had."""
+    LATENCY_SOURCE_SKETCHES: _LatencySource.ValueType  # 2
+    """Of all requests of all runs, from their merged sketches: within 1 % of the exact one."""
+
+class LatencySource(_LatencySource, metaclass=_LatencySourceEnumTypeWrapper):
+    """What a pooled latency percentile is a percentile of."""
+
+LATENCY_SOURCE_UNSPECIFIED: LatencySource.ValueType  # 0
+"""There is no percentile."""
+LATENCY_SOURCE_RUNS: LatencySource.ValueType  # 1
+"""Of the runs' medians: each run counts once, however many requests it had."""
+LATENCY_SOURCE_SKETCHES: LatencySource.ValueType  # 2
+"""Of all requests of all runs, from their merged sketches: within 1 % of the exact one."""
+Global___LatencySource: _TypeAlias = LatencySource  # noqa: Y015
 
 @_typing.final
 class ResultFilter(_message.Message):
@@ -215,6 +240,7 @@ class MetricSummary(_message.Message):
     MIN_FIELD_NUMBER: _builtins.int
     MAX_FIELD_NUMBER: _builtins.int
     RUN_COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
     metric: _metric_pb2.Metric.ValueType
     """The metric."""
     median: _builtins.float
@@ -225,6 +251,8 @@ class MetricSummary(_message.Message):
     """Largest run."""
     run_count: _builtins.int
     """Runs that have it."""
+    mean: _builtins.float
+    """Mean over the runs that have it."""
     def __init__(
         self,
         *,
@@ -233,10 +261,11 @@ class MetricSummary(_message.Message):
         min: _builtins.float = ...,
         max: _builtins.float = ...,
         run_count: _builtins.int = ...,
+        mean: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "median", b"median", "metric", b"metric", "min", b"min", "run_count", b"run_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "mean", b"mean", "median", b"median", "metric", b"metric", "min", b"min", "run_count", b"run_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,7 +273,7 @@ Global___MetricSummary: _TypeAlias = MetricSummary  # noqa: Y015
 
 @_typing.final
 class ConfigSummary(_message.Message):
-    """All runs of one configuration, condensed. Unlike runs are never pooled: another load, length, version, parallelism or
+    """The runs of one configuration, condensed. Unlike runs are never pooled: another load, length, version, parallelism or
     provenance is another configuration.
     """
 
@@ -269,7 +298,7 @@ class ConfigSummary(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricSummary]:
-        """The metrics that at least one run has."""
+        """The metrics asked for that at least one run has."""
 
     @_builtins.property
     def newest_benchmark_time(self) -> _timestamp_pb2.Timestamp:
@@ -307,13 +336,25 @@ class ListConfigSummariesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    RECENT_DAYS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most summaries to return: 1 to 1,000. 0: 50."""
     page_token: _builtins.str
     """`next_page_token` of the page before, with the same filter. Empty: the first page."""
+    recent_days: _builtins.int
+    """Keep runs that ended on the last so many UTC days, today included: 1 to 3,650. 0: runs of any time. Together with
+    `filter.benchmark_time`, runs have to be in both. All runs and those of 7 days are kept ready while the filter has
+    no `benchmark_time` and no `limits`; anything else is calculated from the runs, which takes longer. Either way the
+    answer has every result that was acknowledged before.
+    """
     @_builtins.property
     def filter(self) -> Global___ResultFilter:
         """Which configurations, and which of their runs."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedScalarFieldContainer[_metric_pb2.Metric.ValueType]:
+        """Which metrics to return: fewer make a shorter answer. Prices are not known here. Empty: all there are."""
 
     def __init__(
         self,
@@ -321,10 +362,12 @@ class ListConfigSummariesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: Global___ResultFilter | None = ...,
+        recent_days: _builtins.int = ...,
+        metrics: _abc.Iterable[_metric_pb2.Metric.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "metrics", b"metrics", "page_size", b"page_size", "page_token", b"page_token", "recent_days", b"recent_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,6 +414,12 @@ class DailyModelStats(_message.Message):
     P95_LATENCY_MS_FIELD_NUMBER: _builtins.int
     TOTAL_BENCHMARKS_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    P95_LATENCY_SOURCE_FIELD_NUMBER: _builtins.int
+    ACCURACY_RUN_COUNT_FIELD_NUMBER: _builtins.int
+    THROUGHPUT_RUN_COUNT_FIELD_NUMBER: _builtins.int
+    LATENCY_RUN_COUNT_FIELD_NUMBER: _builtins.int
+    REQUEST_COUNT_FIELD_NUMBER: _builtins.int
+    FAILED_REQUEST_COUNT_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """Id of the model."""
     stats_date: _builtins.str
@@ -380,12 +429,24 @@ class DailyModelStats(_message.Message):
     avg_throughput: _builtins.float
     """Mean output tokens per second over the runs that have it. Absent: none has."""
     p95_latency_ms: _builtins.float
-    """95th percentile, over the runs, of their median TTFT in ms. Absent: none has it."""
+    """95th percentile of TTFT in ms; `p95_latency_source` says of what. Absent: no run has it."""
     total_benchmarks: _builtins.int
     """Number of results."""
+    p95_latency_source: Global___LatencySource.ValueType
+    """SKETCHES where every run with a TTFT figure came with a sketch of it; else RUNS, over the runs' median TTFT."""
+    accuracy_run_count: _builtins.int
+    """Runs that have an accuracy."""
+    throughput_run_count: _builtins.int
+    """Runs that have a throughput."""
+    latency_run_count: _builtins.int
+    """Runs that `p95_latency_ms` is from."""
+    request_count: _builtins.int
+    """Requests of the runs, where known."""
+    failed_request_count: _builtins.int
+    """Requests that failed, where known."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the figures were last calculated."""
+        """When the figures were calculated."""
 
     def __init__(
         self,
@@ -397,10 +458,16 @@ class DailyModelStats(_message.Message):
         p95_latency_ms: _builtins.float | None = ...,
         total_benchmarks: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        p95_latency_source: Global___LatencySource.ValueType = ...,
+        accuracy_run_count: _builtins.int = ...,
+        throughput_run_count: _builtins.int = ...,
+        latency_run_count: _builtins.int = ...,
+        request_count: _builtins.int = ...,
+        failed_request_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_accuracy", b"_avg_accuracy", "_avg_throughput", b"_avg_throughput", "_p95_latency_ms", b"_p95_latency_ms", "avg_accuracy", b"avg_accuracy", "avg_throughput", b"avg_throughput", "p95_latency_ms", b"p95_latency_ms", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_accuracy", b"_avg_accuracy", "_avg_throughput", b"_avg_throughput", "_p95_latency_ms", b"_p95_latency_ms", "avg_accuracy", b"avg_accuracy", "avg_throughput", b"avg_throughput", "model_id", b"model_id", "p95_latency_ms", b"p95_latency_ms", "stats_date", b"stats_date", "total_benchmarks", b"total_benchmarks", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_accuracy", b"_avg_accuracy", "_avg_throughput", b"_avg_throughput", "_p95_latency_ms", b"_p95_latency_ms", "accuracy_run_count", b"accuracy_run_count", "avg_accuracy", b"avg_accuracy", "avg_throughput", b"avg_throughput", "failed_request_count", b"failed_request_count", "latency_run_count", b"latency_run_count", "model_id", b"model_id", "p95_latency_ms", b"p95_latency_ms", "p95_latency_source", b"p95_latency_source", "request_count", b"request_count", "stats_date", b"stats_date", "throughput_run_count", b"throughput_run_count", "total_benchmarks", b"total_benchmarks", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_accuracy: _TypeAlias = _typing.Literal["avg_accuracy"]  # noqa: Y015
     _WhichOneofArgType__avg_accuracy: _TypeAlias = _typing.Literal["_avg_accuracy", b"_avg_accuracy"]  # noqa: Y015

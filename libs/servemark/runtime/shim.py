@@ -1,4 +1,4 @@
-"""Becomes the server: gives up root, ties its life to the starter's, executes the real program.
+"""Becomes another program: gives up root, ties its life to the starter's, executes the program.
 
 Run as a script: ``python -I -S shim.py STARTER_PID UID GID SIGNAL PROGRAM ARGUMENT...``; a UID
 of -1 keeps the user. It is a program of its own, and not a ``preexec_fn``, because code between
@@ -29,7 +29,7 @@ def _die_with(starter: int, signal_number: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     # It may have died before the request was in place; then no signal would ever come.
     if os.getppid() != starter:
-        sys.exit("The program that started this server has already ended.")
+        sys.exit("The program that started this one has already ended.")
 
 
 def main(arguments: list[str]) -> None:

@@ -28,8 +28,8 @@ table wait under names of their own: `native_…` and `hypertable_…`.
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
