@@ -11,6 +11,6 @@ context.configure(
     version_table_schema=schema,
     transaction_per_migration=True,
 )
-# No transaction here: the runner's connection is in autocommit, each migration opens its own.
+# No transaction here: each migration has its own.
 with context.begin_transaction():
     context.run_migrations()

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 HERE = Path(__file__).resolve().parent
 SCHEMAS = ("catalog", "ingest", "ranking", "gateway")
 # Any constant will do; it only has to be the same in every runner.
-_ADVISORY_LOCK = 0x5E5E_3A4C
+ADVISORY_LOCK = 0x5E5E_3A4C
 
 
 def _config(schema: str, connection: Connection | None = None) -> Config:
@@ -66,17 +66,17 @@ def _prepare(connection: Connection, schema: str) -> None:
 
 def _migrate(connection: Connection, schemas: Sequence[str], revision: str) -> None:
     connection.execute(text("SET lock_timeout = '5s'"))
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
-    try:
-        for schema in schemas:
-            _prepare(connection, schema)
-            config = _config(schema, connection)
-            if revision == "base":
-                command.downgrade(config, "base")
-            else:
-                command.upgrade(config, revision)
-    finally:
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
+    # The connection's lock, not a transaction's: it ends with the connection.
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+    connection.commit()
+    for schema in schemas:
+        _prepare(connection, schema)
+        connection.commit()
+        config = _config(schema, connection)
+        if revision == "base":
+            command.downgrade(config, "base")
+        else:
+            command.upgrade(config, revision)
 
 
 async def migrate_async(dsn: str, schemas: Sequence[str] = SCHEMAS, revision: str = "head") -> None:
@@ -85,7 +85,7 @@ async def migrate_async(dsn: str, schemas: Sequence[str] = SCHEMAS, revision: st
     Raises what the driver raises; a failed migration leaves the revision before it.
     """
     _, _, rest = dsn.partition("://")
-    engine = create_async_engine(f"postgresql+asyncpg://{rest}", isolation_level="AUTOCOMMIT")
+    engine = create_async_engine(f"postgresql+asyncpg://{rest}")
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_migrate, list(schemas), revision)

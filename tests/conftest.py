@@ -10,6 +10,17 @@ from tests.support import servers
 from tests.support.stack import RunningStack, running_stack
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs the modules marked `every_profile` on TimescaleDB too, where a server of it is named."""
+    if (
+        "storage_server" in metafunc.fixturenames
+        and metafunc.definition.get_closest_marker("every_profile")
+        and servers.timescale_dsn()
+    ):
+        profiles = ["native", pytest.param("timescaledb", marks=pytest.mark.timescale)]
+        metafunc.parametrize("storage_server", profiles, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The DSN of a superuser on the run's PostgreSQL. Make no tables here: see fresh_database."""
@@ -17,20 +28,37 @@ def postgres_server() -> Iterator[str]:
         yield dsn
 
 
+@pytest.fixture(scope="session")
+def timescale_server() -> str:
+    """The DSN of a superuser on a server with TimescaleDB. Make no tables here."""
+    dsn = servers.timescale_dsn()
+    if not dsn:
+        pytest.skip("SERVEMARK_TEST_TIMESCALE_DSN names no server with TimescaleDB")
+    return dsn
+
+
+@pytest.fixture(scope="session")
+def storage_server(request: pytest.FixtureRequest) -> str:
+    """The DSN of a superuser on the server whose storage profile is tested; see every_profile."""
+    profile = getattr(request, "param", "native")
+    server = "postgres_server" if profile == "native" else "timescale_server"
+    return str(request.getfixturevalue(server))
+
+
 @pytest.fixture
-def fresh_database(postgres_server: str) -> Iterator[str]:
+def fresh_database(storage_server: str) -> Iterator[str]:
     """The DSN of an empty database of this test's own."""
-    with servers.database(postgres_server) as dsn:
+    with servers.database(storage_server) as dsn:
         yield dsn
 
 
 @pytest.fixture(scope="module")
-def new_database(postgres_server: str) -> Iterator[Callable[..., str]]:
+def new_database(storage_server: str) -> Iterator[Callable[..., str]]:
     """Makes databases that last for the module: ``new_database(template="…")`` returns a DSN."""
     with ExitStack() as databases:
 
         def make(template: str = "template0") -> str:
-            return databases.enter_context(servers.database(postgres_server, template))
+            return databases.enter_context(servers.database(storage_server, template))
 
         yield make
 
@@ -50,17 +78,18 @@ def valkey(valkey_server: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: str) -> Iterator[str]:
+def migrated_template(storage_server: str) -> Iterator[str]:
     """Name of a database with every schema at its newest revision, for copying; nobody connects."""
-    with servers.database(postgres_server) as dsn:
+    with servers.database(storage_server) as dsn:
         servers.run_apart(migrate_async(dsn))
+        servers.close_to_connections(dsn)
         yield servers.database_name(dsn)
 
 
 @pytest.fixture
-def migrated_database(postgres_server: str, migrated_template: str) -> Iterator[str]:
+def migrated_database(storage_server: str, migrated_template: str) -> Iterator[str]:
     """The DSN of a migrated, empty database of this test's own."""
-    with servers.database(postgres_server, migrated_template) as dsn:
+    with servers.database(storage_server, migrated_template) as dsn:
         yield dsn
 
 

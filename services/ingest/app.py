@@ -16,6 +16,7 @@ from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.ids import uuid7
 from servemark.runtime.server import ServiceServer
+from services.ingest import hypertable
 from services.ingest.archive.archiver import Archiver
 from services.ingest.archive.objects import open_objects
 from services.ingest.archive.records import translate_archive_error
@@ -24,9 +25,11 @@ from services.ingest.engine import IngestEngine
 from services.ingest.events import results_stored
 from services.ingest.failpoints import Failpoints
 from services.ingest.flow import MemoryGate
+from services.ingest.hypertable import Hypertable
 from services.ingest.maintenance import StorageKeeper
 from services.ingest.partitions import NativePartitions
 from services.ingest.recall import Recall
+from services.ingest.recorded_profile import RecordedProfile
 from services.ingest.rollup import RollUp
 from services.ingest.servicer import IngestServicer
 from services.ingest.servicer_storage import StorageServicer
@@ -54,7 +57,13 @@ async def create(settings: IngestSettings) -> App:
     database = Database(
         settings.database_url.get_secret_value(), "ingest", pool_size=settings.database_pool_size
     )
-    profile = NativePartitions(database, _today)
+    profile = RecordedProfile(
+        database,
+        [
+            NativePartitions(database, _today),
+            *(Hypertable(name, database) for name in hypertable.NAMES),
+        ],
+    )
     failpoints = Failpoints(settings.failpoints)
     channel = open_channel(settings, "catalog")
     streams = StreamStore(database)

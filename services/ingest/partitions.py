@@ -2,28 +2,21 @@
 
 A profile owns how its database keeps days apart. This one makes a day's partition when the first
 result of the day arrives, and the coming week's ahead of it, so that almost no batch has to wait
-for one. Which profile a database has was recorded when it was migrated, in `settings`.
+for one.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from typing import Final
 
-import structlog
 from sqlalchemy import func, select
 
 from servemark.runtime.database import Database
 from services.ingest.profile import Target
 from services.ingest.records import Day
-from services.ingest.tables import settings
-
-log = structlog.get_logger()
 
 DAYS_AHEAD: Final = 7
 DAYS_APART: Final = 8
-_MAINTENANCE_SECONDS: Final = 3600.0
-_RETRY_SECONDS: Final = 5.0
 
 
 class NativePartitions:
@@ -38,15 +31,6 @@ class NativePartitions:
         self._database = database
         self._today = today
         self._known: set[date] = set()
-
-    async def recorded(self) -> bool:
-        """Whether the database was migrated to this profile. Raises what the driver raises."""
-        query = select(settings.c.value).where(settings.c.name == "storage_profile")
-        async with self._database.transaction() as connection:
-            profile = (await connection.execute(query)).scalar_one_or_none()
-        if profile != self.name:
-            log.error("storage profile is not known", profile=profile)
-        return bool(profile == self.name)
 
     def targets(self, days: Sequence[Day]) -> Sequence[Target]:
         """Each day's own partition: nothing has to be routed, and COPY inserts many at once.
@@ -77,17 +61,6 @@ class NativePartitions:
         first = self._today()
         return [first + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
 
-    async def create_ahead(self) -> None:
+    async def maintain(self) -> None:
         """Makes today's partition and those of the days ahead."""
         await self.ensure(self.ahead())
-
-    async def run(self) -> None:
-        """Keeps the partitions ahead until cancelled. A database that is away is waited for."""
-        while True:
-            pause = _MAINTENANCE_SECONDS
-            try:
-                await self.create_ahead()
-            except Exception as error:
-                log.warning("partition maintenance waits", error=type(error).__name__)
-                pause = _RETRY_SECONDS
-            await asyncio.sleep(pause)

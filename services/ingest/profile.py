@@ -10,19 +10,23 @@ from services.ingest.records import Day
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A table of the schema that takes the rows of some days of a batch."""
+    """A table of the schema that takes the rows of some days of a batch.
+
+    `columnar`: the days are compressed. A row is not found there through an index but by reading
+    the day, and each row that comes is looked for, so rows are compared before they are stored.
+    """
 
     table: str
     days: Sequence[Day]
+    columnar: bool = False
 
 
 class StorageProfile(Protocol):
     """The way one database stores results."""
 
-    name: str
-
-    async def recorded(self) -> bool:
-        """Whether the database was migrated to this profile. Raises what the driver raises."""
+    @property
+    def name(self) -> str:
+        """As the database records it."""
         ...
 
     def targets(self, days: Sequence[Day]) -> Sequence[Target]:
@@ -41,6 +45,6 @@ class StorageProfile(Protocol):
         """The days that room is kept ready for, today's first; none where it comes by itself."""
         ...
 
-    async def run(self) -> None:
-        """Keeps the store in order until cancelled. A database that is away is waited for."""
+    async def maintain(self) -> None:
+        """One turn of keeping the store in order. Raises what the driver raises."""
         ...

@@ -119,10 +119,14 @@ class AppendStore:
         """
         self._failpoints.hit("before_tx")
         try:
-            outcome = await self._attempt(stream_id, batch, unchecked, compare=expect_duplicates)
-        except asyncpg.UniqueViolationError:
-            # A row is stored already, or twice in the batch. All of the attempt was rolled back.
-            outcome = await self._attempt(stream_id, batch, unchecked, compare=True)
+            try:
+                outcome = await self._attempt(
+                    stream_id, batch, unchecked, compare=expect_duplicates
+                )
+            except asyncpg.UniqueViolationError:
+                # A row is stored already, or twice in the batch. All of the attempt was rolled
+                # back.
+                outcome = await self._attempt(stream_id, batch, unchecked, compare=True)
         except (asyncpg.CheckViolationError, asyncpg.UndefinedTableError) as error:
             # The only check on results is that of the partitions.
             raise PartitionMissingError(str(error)) from error
@@ -146,6 +150,7 @@ class AppendStore:
                 raise _gap(batch.sequence, expected)
             driver = await driver_connection(connection)
             targets = self._targets(batch.days)
+            compare = compare or any(target.columnar for target in targets)
             store = store_compare.store_compared if compare else _store_fresh
             stored, reused = await store(driver, batch, targets)
             self._failpoints.hit("after_rows")

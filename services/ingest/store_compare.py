@@ -30,35 +30,51 @@ _PREPARE = f"""
     SET LOCAL enable_mergejoin = off
 """  # noqa: S608  (column names of this package)
 
+# Where days lie in columns, a look-up of each row would unpack them each time.
+_READ_DAYS_WHOLE = "SET LOCAL enable_hashjoin = on; SET LOCAL enable_nestloop = off"
+_READ_BY_KEY = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_nestloop = on"
 
-def _compare(table: str) -> str:
+
+def _compare(target: Target) -> str:
     """The statement that finds, for rows of the given span of time, the new and the different."""
+    # Named in the text: a plan that was kept for the one way is none for the other.
+    way = "in columns" if target.columnar else "by key"
     return f"""
-        SELECT count(*) FILTER (WHERE result.id IS NULL) AS new_count,
+        /* {way} */ SELECT count(*) FILTER (WHERE result.id IS NULL) AS new_count,
             array_agg(incoming.{POSITION_COLUMN} ORDER BY incoming.{POSITION_COLUMN}) FILTER (
                 WHERE result.id IS NOT NULL AND ({_INCOMING}) IS DISTINCT FROM ({_STORED})
             ) AS reused
         FROM incoming_results AS incoming
-        LEFT JOIN {table} AS result
+        LEFT JOIN {target.table} AS result
             ON result.id = incoming.id AND result.benchmarked_at = incoming.benchmarked_at
             AND result.benchmarked_at >= $1 AND result.benchmarked_at < $2
         WHERE incoming.benchmarked_at >= $1 AND incoming.benchmarked_at < $2
     """  # noqa: S608
 
 
-# Of rows with one id the first in the batch counts; the others are compared with what is stored.
-_INSERT = f"""
-    WITH stored AS (
-        INSERT INTO benchmark_results ({_COLUMNS})
-        SELECT {_COLUMNS} FROM (
-            SELECT DISTINCT ON (id) * FROM incoming_results ORDER BY id, {POSITION_COLUMN}
-        ) AS first
-        ON CONFLICT DO NOTHING
-        RETURNING model_id, config_id, benchmark_date
-    )
-    SELECT model_id, config_id, benchmark_date, count(*) AS row_count
-    FROM stored GROUP BY model_id, config_id, benchmark_date
-"""  # noqa: S608
+def _insert(conflict: str) -> str:
+    """The statement that stores the rows that are new, and counts them.
+
+    Of rows with one id the first in the batch counts; the others are compared with what is stored.
+    """
+    return f"""
+        WITH stored AS (
+            INSERT INTO benchmark_results ({_COLUMNS})
+            SELECT {_COLUMNS} FROM (
+                SELECT DISTINCT ON (id) * FROM incoming_results ORDER BY id, {POSITION_COLUMN}
+            ) AS first
+            ON CONFLICT {conflict} DO NOTHING
+            RETURNING model_id, config_id, benchmark_date
+        )
+        SELECT model_id, config_id, benchmark_date, count(*) AS row_count
+        FROM stored GROUP BY model_id, config_id, benchmark_date
+    """  # noqa: S608
+
+
+_INSERT = _insert("")
+# TimescaleDB passes over the batches of a compressed day by their filters only if the key is named:
+# 0.5 instead of 10 milliseconds a row, among 300,000 rows.
+_INSERT_AMONG_COLUMNS = _insert("(id, benchmarked_at)")
 
 
 async def store_compared(
@@ -78,7 +94,8 @@ async def store_compared(
     new_count, reused = await _compared(driver, targets)
     stored = StoredRows(0, frozenset())
     if new_count:
-        groups = await driver.fetch(_INSERT)
+        among_columns = any(target.columnar for target in targets)
+        groups = await driver.fetch(_INSERT_AMONG_COLUMNS if among_columns else _INSERT)
         stored = StoredRows(
             # Counted by RETURNING: a command tag may count rows that were not inserted.
             sum(group["row_count"] for group in groups),
@@ -102,7 +119,11 @@ async def _compared(driver: Any, targets: Sequence[Target]) -> tuple[int, list[i
     """How many rows are new, and the indexes of those that are stored with other content."""
     new_count, reused = 0, list[int]()
     for target in targets:
-        found = await driver.fetchrow(_compare(target.table), *_span(target.days))
+        if target.columnar:
+            await driver.execute(_READ_DAYS_WHOLE)
+        found = await driver.fetchrow(_compare(target), *_span(target.days))
+        if target.columnar:
+            await driver.execute(_READ_BY_KEY)
         new_count += found["new_count"]
         reused += found["reused"] or []
     return new_count, reused

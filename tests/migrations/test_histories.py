@@ -6,11 +6,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, ForeignKeyConstraint, MetaData, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrations.runner import SCHEMAS, head, migrate_async
 from servemark.runtime.database import async_url
 from tests.support import servers
+
+pytestmark = pytest.mark.every_profile
 
 
 def _metadata(schema: str) -> MetaData:
@@ -88,3 +91,14 @@ async def test_migrating_what_is_migrated_changes_nothing(migrated_database: str
     for schema in SCHEMAS:
         query = f"SELECT version_num FROM {schema}.alembic_version"
         assert servers.fetch_value(migrated_database, query) == head(schema)
+
+
+async def test_a_migration_that_fails_leaves_nothing_of_itself(fresh_database: str) -> None:
+    await migrate_async(fresh_database, ["catalog"], "0003")
+    # In the way of the last thing that the next one makes.
+    servers.execute(fresh_database, "CREATE TABLE catalog.idx_outbox_published_at (id int)")
+    with pytest.raises(DBAPIError):
+        await migrate_async(fresh_database, ["catalog"])
+    assert servers.fetch_value(fresh_database, "SELECT to_regclass('catalog.outbox') IS NULL")
+    servers.execute(fresh_database, "DROP TABLE catalog.idx_outbox_published_at")
+    await migrate_async(fresh_database, ["catalog"])

@@ -3,6 +3,8 @@
 import asyncpg
 import pytest
 
+pytestmark = pytest.mark.every_profile
+
 ENTITIES = {
     "catalog.models": "id name architecture parameters base_model metadata tags created_at"
     " updated_at",

@@ -9,6 +9,8 @@ from migrations.runner import SCHEMAS
 from servemark.runtime.database import Database
 from tests.support import servers
 
+pytestmark = pytest.mark.every_profile
+
 PAIRS = [(mine, other) for mine in SCHEMAS for other in SCHEMAS if mine != other]
 
 

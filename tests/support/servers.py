@@ -1,7 +1,8 @@
 """The PostgreSQL and the Valkey that tests speak to, and empty databases on them.
 
 One embedded server of each kind serves the whole run. SERVEMARK_TEST_DATABASE_URL (a superuser's)
-and SERVEMARK_TEST_REDIS_URL name running servers to use instead.
+and SERVEMARK_TEST_REDIS_URL name running servers to use instead. SERVEMARK_TEST_TIMESCALE_DSN names
+a server with TimescaleDB to use besides.
 """
 
 import asyncio
@@ -51,6 +52,11 @@ def running_postgres() -> Iterator[str]:
         yield server.dsn()
 
 
+def timescale_dsn() -> str:
+    """The DSN of a superuser on a server with TimescaleDB, "" where none is named."""
+    return os.environ.get("SERVEMARK_TEST_TIMESCALE_DSN", "")
+
+
 @contextmanager
 def running_valkey() -> Iterator[str]:
     """Yields the URL of the run's Valkey."""
@@ -75,6 +81,22 @@ def database(admin_dsn: str, template: str = "template0") -> Iterator[str]:
         yield with_database(admin_dsn, name)
     finally:
         execute(admin_dsn, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def close_to_connections(dsn: str) -> None:
+    """Makes the database one that can be copied: nobody is connected, and nobody can be.
+
+    TimescaleDB keeps a worker connected to every database it may connect to.
+    """
+    name = database_name(dsn)
+    admin = with_database(dsn, "postgres")
+    execute(admin, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    gone = (
+        "SELECT count(pg_terminate_backend(pid, 10000)) = 0 FROM pg_stat_activity "
+        "WHERE datname = $1"
+    )
+    while not fetch_value(admin, gone, name):
+        pass
 
 
 def with_database(dsn: str, name: str) -> str:

@@ -8,12 +8,20 @@ from rich.table import Table
 from rich.text import Text
 
 from servemark.cli.connection import Key, Target, open_client
+from servemark.cli.hooks import add_hook
 from servemark.cli.options import Json
 from servemark.cli.output import message_to_json, out, print_json, print_message
 from servemark.cli.quantities import counted, size_text
 from servemark.ingest.v1 import storage_pb2 as storage
 
 app = typer.Typer(no_args_is_help=True, help="See how results are stored, and keep it in order.")
+
+add_hook(
+    app,
+    "migrate",
+    "Move results into a TimescaleDB hypertable, while streams go on.",
+    group="storage",
+)
 
 _PREFIX = "MAINTENANCE_STEP_"
 _SENTENCES = {

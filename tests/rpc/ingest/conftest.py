@@ -9,17 +9,18 @@ from tests.support import servers
 
 
 @pytest.fixture(scope="session")
-def ingest_template(postgres_server: str) -> Iterator[str]:
+def ingest_template(storage_server: str) -> Iterator[str]:
     """The name of a database with a small catalog and no results."""
-    with servers.database(postgres_server) as dsn:
+    with servers.database(storage_server) as dsn:
         servers.run_apart(seed(dsn))
+        servers.close_to_connections(dsn)
         yield servers.database_name(dsn)
 
 
 @pytest.fixture
-def ingest_dsn(postgres_server: str, ingest_template: str) -> Iterator[str]:
+def ingest_dsn(storage_server: str, ingest_template: str) -> Iterator[str]:
     """The DSN of a database without results of this test's own."""
-    with servers.database(postgres_server, ingest_template) as dsn:
+    with servers.database(storage_server, ingest_template) as dsn:
         yield dsn
 
 

@@ -24,13 +24,15 @@ from tests.rpc.ingest.serving import Served, append, serving, stream
 from tests.support import servers
 from tests.support.failures import failure
 
+pytestmark = pytest.mark.every_profile
+
 MIB = 1024 * 1024
 
 
 @pytest_asyncio.fixture(scope="module")
-async def shared(postgres_server: str, ingest_template: str) -> AsyncIterator[Served]:
+async def shared(storage_server: str, ingest_template: str) -> AsyncIterator[Served]:
     """One service for all examples; each row has an id of its own."""
-    with servers.database(postgres_server, ingest_template) as dsn:
+    with servers.database(storage_server, ingest_template) as dsn:
         async with serving(dsn) as served:
             yield served
 

@@ -4,10 +4,14 @@ import asyncio
 import random
 from collections import Counter
 
+import pytest
+
 from servemark.ingest.v1.result_stream_pb2 import GetStreamCursorRequest
 from tests.rpc.ingest.builders import batch, header, now_ms, row, rows
 from tests.rpc.ingest.holding import held, waiting_backends
 from tests.rpc.ingest.serving import AppendCall, Served, append, serving_ingest
+
+pytestmark = pytest.mark.every_profile
 
 
 async def test_two_clients_of_one_stream_take_turns(ingest: Served) -> None:

@@ -27,6 +27,8 @@ from tests.rpc.ingest.serving import Served, append, serving, serving_ingest
 from tests.support import servers
 from tests.support.failures import failure
 
+pytestmark = pytest.mark.every_profile
+
 DAY = 86_400_000
 
 

@@ -3,12 +3,15 @@
 import asyncio
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from servemark.events.v1.event_pb2 import Event
 from servemark.runtime.events.relay import stream_of
 from tests.rpc.ingest.builders import batch, config, header, row, rows
 from tests.rpc.ingest.serving import append, serving
+
+pytestmark = pytest.mark.every_profile
 
 
 async def test_a_stored_batch_is_told_once_with_its_configurations(

@@ -3,6 +3,7 @@
 import asyncio
 
 import grpc
+import pytest
 
 from servemark.catalog.v1.hardware_config_pb2 import CreateHardwareConfigRequest, HardwareConfig
 from servemark.ingest.v1.benchmark_config_pb2 import Parallelism
@@ -14,6 +15,8 @@ from tests.rpc.ingest.holding import held_config, waiting_backends
 from tests.rpc.ingest.serving import AppendCall, Served, append, serving_ingest, stream
 from tests.support.failures import failure
 from tests.support.stack import free_block
+
+pytestmark = pytest.mark.every_profile
 
 
 async def test_a_stream_without_a_header_is_refused(ingest: Served) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servemark.ingest.v1.benchmark_config_pb2 import Parallelism
@@ -31,6 +32,8 @@ from tests.rpc.ingest.builders import (
 )
 from tests.rpc.ingest.serving import Served, append
 from tests.support.failures import failure
+
+pytestmark = pytest.mark.every_profile
 
 DAY = 86_400_000
 

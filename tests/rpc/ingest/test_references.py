@@ -11,6 +11,8 @@ from tests.rpc.ingest.builders import as_columns, batch, config, header, rows
 from tests.rpc.ingest.serving import AppendCall, Served
 from tests.support import servers
 
+pytestmark = pytest.mark.every_profile
+
 
 async def test_a_batch_of_a_configuration_that_is_not_there_is_not_stored(ingest: Served) -> None:
     call = AppendCall(ingest.stub)

@@ -17,6 +17,8 @@ from tests.rpc.ingest.builders import as_columns, batch, config, header, now_ms,
 from tests.rpc.ingest.serving import Served, append, serving
 from tests.support.failures import failure
 
+pytestmark = pytest.mark.every_profile
+
 DAY = 86_400_000
 
 

@@ -3,6 +3,7 @@
 from statistics import median
 from typing import Any
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from servemark.ingest.v1.result_query_pb2 import (
@@ -15,6 +16,8 @@ from servemark.type.v1.provenance_pb2 import Provenance
 from servemark.type.v1.range_pb2 import TimeRange
 from tests.rpc.ingest.builders import OTHER_MODEL, batch, config, header, now_ms, row
 from tests.rpc.ingest.serving import Served, append
+
+pytestmark = pytest.mark.every_profile
 
 DAY = 86_400_000
 

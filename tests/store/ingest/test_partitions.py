@@ -81,7 +81,7 @@ async def test_a_partition_is_made_beside_a_running_insert(
 
 
 async def test_the_coming_week_is_made_ahead(migrated_database: str, database: Database) -> None:
-    await partitions(database).create_ahead()
+    await partitions(database).maintain()
     last = DAY + timedelta(days=DAYS_AHEAD)
     names = made(migrated_database)
     assert len(names) == DAYS_AHEAD + 1
@@ -100,15 +100,6 @@ async def test_a_known_day_is_not_asked_for_again(
     process.forget([DAY])
     await process.ensure([DAY])
     assert len(made(migrated_database)) == 1
-
-
-async def test_the_profile_of_the_database_is_checked(
-    migrated_database: str, database: Database
-) -> None:
-    process = partitions(database)
-    assert await process.recorded()
-    servers.execute(migrated_database, "UPDATE ingest.settings SET value = 'timescale'")
-    assert not await process.recorded()
 
 
 async def insert(connection: asyncpg.Connection, moment: datetime, ttft: float = 40.0) -> None:

@@ -19,6 +19,8 @@ from servemark.runtime.database import Database
 from services.ingest.sketch_sql import QUANTILES, pooled_columns, pooled_query
 from services.ingest.sketches import encode, merge, quantiles
 
+pytestmark = pytest.mark.every_profile
+
 Sketch = list[int] | None
 
 INT4_MAX = 2**31 - 1
