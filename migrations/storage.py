@@ -51,27 +51,35 @@ class MoveError(Exception):
 
 @dataclass(frozen=True)
 class Moved:
-    """What was moved, for how long everybody had to wait, and how much the partitions take."""
+    """What was moved, for how long everybody had to wait, and how much the partitions take.
 
+    `was` is the profile before: results that lay in a hypertable already were not moved.
+    """
+
+    was: str
     profile: str
-    days: int
-    rows: int
-    locked_seconds: float
-    kept_bytes: int
+    days: int = 0
+    rows: int = 0
+    locked_seconds: float = 0.0
+    kept_bytes: int = 0
 
 
 async def move_results(dsn: str, say: Say) -> Moved:
     """Moves the results; `dsn` must own the database, and `say` is told how far it got.
 
-    The partitions stay, in the schema `ingest_native`, where no service reads or writes. Raises
-    MoveError, and what the driver raises.
+    The partitions stay, in the schema `ingest_native`, where no service reads or writes. A reader
+    that began before the exchange, and asks for results only after it, may for once miss those that
+    were copied last. Raises MoveError, and what the driver raises.
     """
     async with _owner(dsn) as connection:
         await _require_newest_schema(connection)
         profile = await _value(connection, sql.RECORDED)
+        (offered,) = await _rows(connection, "SELECT * FROM ingest.offered_profile()")
+        if (profile, offered.profile) == ("timescale-apache", "timescale"):
+            await _execute(connection, "SELECT ingest.compress_old_days()")
+            return Moved(profile, offered.profile)
         if profile != "native":
             raise MoveError(f"Results lie in a hypertable already: the profile is {profile}.")
-        (offered,) = await _rows(connection, "SELECT * FROM ingest.offered_profile()")
         if offered.profile == "native":
             raise MoveError(f"Results stay in native partitions: {offered.reason}.")
         move = _Move(connection, offered.profile, say)
@@ -133,23 +141,20 @@ class _Move:
         """Copies the rest with nobody else at the table, and puts the hypertable in its place."""
         days, rows, seconds = await self._locked("ACCESS EXCLUSIVE", self._exchange)
         kept = int(await _value(self._connection, sql.KEPT_BYTES))
-        return Moved(self._profile, days, rows, seconds, kept)
+        return Moved("native", self._profile, days, rows, seconds, kept)
 
     async def _can_go_on(self) -> bool:
-        there = "SELECT to_regclass('ingest_hypertable.move') IS NOT NULL"
+        there = "SELECT to_regclass('ingest_hypertable.moved_days') IS NOT NULL"
         if not await _value(self._connection, there):
             return False
-        return bool(await _value(self._connection, sql.CAN_GO_ON, profile=self._profile))
+        return bool(await _value(self._connection, sql.CAN_GO_ON))
 
     async def _begin(self) -> None:
         """Makes everything anew while nobody writes: whoever writes later finds the trigger."""
         await _execute(self._connection, "DROP SCHEMA IF EXISTS ingest_hypertable CASCADE")
-        build = "SELECT ingest.build_hypertable(:profile)"
-        await _execute(self._connection, build, profile=self._profile)
+        await _execute(self._connection, "SELECT ingest.build_hypertable()")
         for statement in sql.NOTE_CHANGED_DAYS:
             await _execute(self._connection, statement)
-        note = "INSERT INTO ingest_hypertable.move VALUES (:profile)"
-        await _execute(self._connection, note, profile=self._profile)
 
     async def _exchange(self) -> tuple[int, int, float]:
         """The last transaction: days and rows that were moved, and the seconds it took."""

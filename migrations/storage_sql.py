@@ -7,7 +7,6 @@ OLD: Final = "ingest.benchmark_results"
 NEW: Final = "ingest_hypertable.benchmark_results"
 
 NOTE_CHANGED_DAYS: Final = (
-    "CREATE TABLE ingest_hypertable.move (profile text NOT NULL)",
     "CREATE TABLE ingest_hypertable.moved_days "
     "(day date PRIMARY KEY, part oid NOT NULL, row_count bigint NOT NULL)",
     "CREATE TABLE ingest_hypertable.changed_days (day date NOT NULL)",
@@ -34,7 +33,7 @@ NOTE_CHANGED_DAYS: Final = (
 
 # An earlier run is gone on with where the table still is what it was then.
 CAN_GO_ON: Final = """
-    SELECT (SELECT profile FROM ingest_hypertable.move) = :profile AND count(DISTINCT shape) = 1
+    SELECT count(DISTINCT shape) = 1
     FROM (
         SELECT array_agg(format('%s %s %s', attname, atttypid, attgenerated) ORDER BY attnum)
             || ARRAY(

@@ -20,7 +20,8 @@ async def test_results_stay_where_they_are_and_the_reason_is_told(migrated_datab
     "call",
     [
         "offered_profile()",
-        "build_hypertable('timescale')",
+        "build_hypertable()",
+        "compress_old_days()",
         "adopt_hypertable('timescale', false)",
         "record_profile('timescale', NULL)",
     ],

@@ -21,7 +21,7 @@ def is_hypertable(dsn: str) -> bool:
 
 
 def drop_day(dsn: str, day: date) -> None:
-    """Drops what holds the day, archived or not."""
+    """Drops what holds the day, archived or not, as whoever drops a day does."""
     if is_hypertable(dsn):
         statement = (
             "SELECT drop_chunks('ingest.benchmark_results', "
@@ -30,4 +30,4 @@ def drop_day(dsn: str, day: date) -> None:
         )
     else:
         statement = f"DROP TABLE ingest.benchmark_results_{day:%Y%m%d}"
-    servers.execute(dsn, statement)
+    servers.execute(dsn, f"BEGIN; SELECT ingest.mark_day('{day}'); {statement}; COMMIT")

@@ -35,6 +35,9 @@ def storage_migrate(
         moved = move_to_hypertable(database_url, lambda line: print(line, flush=True))
     except StackError as error:
         raise CliError(str(error)) from None
+    if moved.was != "native":
+        print(f"Old days of the hypertable are compressed from now on (profile {moved.profile}).")
+        return
     print(
         f"{moved.rows:,} rows of {moved.days:,} days lie in a hypertable now (profile "
         f"{moved.profile}); count and checksum of each day are the same on both sides.\n"

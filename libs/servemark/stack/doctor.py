@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from servemark.runtime.probe import is_serving
 from servemark.runtime.settings import SERVICES, ServiceSettings
+from servemark.stack.doctor_storage import storage, timescaledb
 from servemark.stack.files import DataDir
 
 OLDEST_POSTGRES = 160_000
@@ -54,23 +55,14 @@ async def _postgres(url: str) -> list[Finding]:
             if number >= OLDEST_POSTGRES
             else Finding("PostgreSQL", "wrong", f"{version} is too old; 16 or newer is needed")
         ]
-        found += await _timescale(connection)
+        found.append(Finding("TimescaleDB", "ok", await timescaledb(connection)))
         found += await _schemas(connection)
+        stored = await storage(connection)
+        if stored is not None:
+            found.append(Finding("storage", *stored))
         return found
     finally:
         await connection.close()
-
-
-async def _timescale(connection: Any) -> list[Finding]:
-    version = await connection.fetchval(
-        "SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb'"
-    )
-    if version is None:
-        text = "not on this server: results lie in native day partitions"
-        return [Finding("TimescaleDB", "ok", text)]
-    licence = await connection.fetchval("SELECT current_setting('timescaledb.license', true)")
-    state = f"{version}, licence {licence}" if licence else f"{version}, not preloaded"
-    return [Finding("TimescaleDB", "ok", f"{state}; results lie in native day partitions")]
 
 
 async def _schemas(connection: Any) -> list[Finding]:

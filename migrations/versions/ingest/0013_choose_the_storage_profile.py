@@ -7,6 +7,7 @@ copies them. Both use the functions made here, which are the database owner's al
     offered_profile    what this server could do, and why not more; installs the extension
     build_hypertable   makes an empty hypertable beside the results, in the schema ingest_hypertable
     adopt_hypertable   puts it in the place of the results, and records the profile
+    compress_old_days  lets days be compressed, where the licence allows it
 
 Columns, indexes, names and rights are copied from the table as it is, so that a hypertable has what
 the history before made of the partitions.
@@ -108,7 +109,7 @@ $$
 """
 
 BUILD_HYPERTABLE = """
-CREATE FUNCTION ingest.build_hypertable(profile text) RETURNS void
+CREATE FUNCTION ingest.build_hypertable() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     api name := ingest.timescale_schema();
@@ -125,16 +126,28 @@ BEGIN
     PERFORM ingest.copy_indexes_and_rights(
         'ingest.benchmark_results', 'ingest_hypertable.benchmark_results'
     );
-    IF profile = 'timescale' THEN
-        -- The second filter serves who asks for a result by id and time, and each late row: it has
-        -- to be looked for in every batch of its day.
-        ALTER TABLE ingest_hypertable.benchmark_results SET (
-            timescaledb.enable_columnstore = true,
-            timescaledb.segmentby = 'model_version_id',
-            timescaledb.orderby = 'benchmarked_at DESC',
-            timescaledb.sparse_index = 'bloom(id), bloom(id, benchmarked_at), bloom(config_id)'
-        );
-    END IF;
+END
+$$
+"""
+
+# The second filter serves who asks for a result by id and time, and each late row: it has to be
+# looked for in every batch of its day. Late rows cost more in a compressed day; most come sooner.
+COMPRESS_OLD_DAYS = """
+CREATE FUNCTION ingest.compress_old_days() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    ALTER TABLE ingest.benchmark_results SET (
+        timescaledb.enable_columnstore = true,
+        timescaledb.segmentby = 'model_version_id',
+        timescaledb.orderby = 'benchmarked_at DESC',
+        timescaledb.sparse_index = 'bloom(id), bloom(id, benchmarked_at), bloom(config_id)'
+    );
+    EXECUTE format(
+        'CALL %I.add_columnstore_policy('
+        '''ingest.benchmark_results'', after => interval ''7 days'')',
+        ingest.timescale_schema()
+    );
+    PERFORM ingest.record_profile('timescale', NULL);
 END
 $$
 """
@@ -160,16 +173,12 @@ BEGIN
     END IF;
     ALTER TABLE ingest_hypertable.benchmark_results SET SCHEMA ingest;
     DROP SCHEMA ingest_hypertable CASCADE;
-    IF profile = 'timescale' THEN
-        -- A late result costs more once its day is compressed; most come within days.
-        EXECUTE format(
-            'CALL %I.add_columnstore_policy('
-            '''ingest.benchmark_results'', after => interval ''7 days'')',
-            ingest.timescale_schema()
-        );
-    END IF;
     PERFORM ingest.rename_day_functions('native_', 'hypertable_');
-    PERFORM ingest.record_profile(profile, NULL);
+    IF profile = 'timescale' THEN
+        PERFORM ingest.compress_old_days();
+    ELSE
+        PERFORM ingest.record_profile(profile, NULL);
+    END IF;
 END
 $$
 """
@@ -278,7 +287,8 @@ $$
 OWNERS = (
     "offered_profile()",
     "copy_indexes_and_rights(regclass, regclass)",
-    "build_hypertable(text)",
+    "build_hypertable()",
+    "compress_old_days()",
     "adopt_hypertable(text, boolean)",
     "rename_day_functions(text, text)",
     "record_profile(text, text)",
@@ -306,7 +316,7 @@ BEGIN
         PERFORM ingest.record_profile('native', 'results were stored before TimescaleDB was there');
         RETURN;
     END IF;
-    PERFORM ingest.build_hypertable(offered.profile);
+    PERFORM ingest.build_hypertable();
     PERFORM ingest.adopt_hypertable(offered.profile, keep_partitions => false);
 END
 $$
@@ -360,6 +370,7 @@ def upgrade() -> None:
         TIMESCALE_SCHEMA,
         COPY_INDEXES_AND_RIGHTS,
         BUILD_HYPERTABLE,
+        COMPRESS_OLD_DAYS,
         RENAME_DAY_FUNCTIONS,
         RECORD_PROFILE,
         ADOPT_HYPERTABLE,

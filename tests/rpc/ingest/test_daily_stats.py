@@ -24,7 +24,7 @@ from services.ingest.store_daily import DailyStore
 from tests.rpc.ingest.builders import OTHER_MODEL, batch, config, header, now_ms, row, rows
 from tests.rpc.ingest.rolling import midnight, roll_up_all, service_database, today
 from tests.rpc.ingest.serving import Served, append, serving, serving_ingest
-from tests.support import servers
+from tests.support.days import drop_day
 from tests.support.failures import failure
 
 pytestmark = pytest.mark.every_profile
@@ -163,12 +163,7 @@ async def test_statistics_outlive_the_results_of_their_day(ingest_dsn: str) -> N
         await roll_up_all(ingest_dsn)
         before = await daily(ingest)
         day = today() - timedelta(days=20)
-        await asyncio.to_thread(
-            servers.execute,
-            ingest_dsn,
-            f"BEGIN; SELECT ingest.mark_day('{day}'); "
-            f"DROP TABLE ingest.benchmark_results_{day:%Y%m%d}; COMMIT",
-        )
+        await asyncio.to_thread(drop_day, ingest_dsn, day)
         # Neither nothing nor the little that comes later takes the place of what was counted.
         assert await daily(ingest) == before
         await roll_up_all(ingest_dsn)

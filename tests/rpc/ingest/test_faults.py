@@ -23,6 +23,8 @@ from tests.rpc.ingest.serving import AppendCall, Served, append, seed, serving, 
 from tests.support import servers
 from tests.support.failures import failure
 
+pytestmark = pytest.mark.every_profile
+
 
 def retry_delay(error: grpc.aio.AioRpcError) -> float:
     """Seconds after which the caller is told to try again."""

@@ -23,6 +23,8 @@ from tests.rpc.ingest.rolling import DAY, roll_up_all
 from tests.rpc.ingest.serving import Served, append, serving
 from tests.rpc.ingest.test_lists import pages, stamp
 
+pytestmark = pytest.mark.every_profile
+
 CONFIGS = [
     config(),
     config(concurrency=2),

@@ -42,7 +42,10 @@ from tests.rpc.ingest.rolling import (
 )
 from tests.rpc.ingest.serving import Served, append, serving, serving_ingest
 from tests.support import servers
+from tests.support.days import drop_day
 from tests.support.failures import failure
+
+pytestmark = pytest.mark.every_profile
 
 CONFIGS = [
     config(concurrency=1),
@@ -296,12 +299,7 @@ async def test_a_day_that_is_dropped_leaves_the_summaries(ingest_dsn: str) -> No
         await append(ingest.stub, header(*CONFIGS[:2]), batch(0, content))
         await roll_up_all(ingest_dsn)
         day = today() - timedelta(days=20)
-        await asyncio.to_thread(
-            servers.execute,
-            ingest_dsn,
-            f"BEGIN; SELECT ingest.mark_day('{day}'); "
-            f"DROP TABLE ingest.benchmark_results_{day:%Y%m%d}; COMMIT",
-        )
+        await asyncio.to_thread(drop_day, ingest_dsn, day)
         for _ in range(2):
             (left,) = await read_summaries(ingest.stub)
             assert (left.run_count, left.newest_benchmark_time) == (1, new.benchmark_time)
