@@ -248,6 +248,7 @@ class StorageKeeper:
                     here = await store_days.fingerprint_of_day(connection, day)
                     if here != archived.written.fingerprint:
                         return _CHANGED
+                    await store_days.mark_day(connection, day)
                 if not await store_archive.drop_day(connection, day, self._now()):
                     return _CHANGED
                 self._failpoints.hit("day_dropped")

@@ -205,11 +205,7 @@ async def store_staged(
         "SELECT count(*) FROM stored"
     )
     if stored:
-        await driver.execute(
-            "INSERT INTO dirty_days (model_id, stats_date) "  # noqa: S608
-            f"SELECT DISTINCT model_id, $1::date FROM {_STAGE}",
-            day,
-        )
+        await mark_day(connection, day)
     return int(stored)
 
 
@@ -223,6 +219,20 @@ async def fingerprint_of_stored(
         f"{_RESULTS} JOIN {_STAGE} AS staged ON staged.id = r.id "
         f"AND staged.benchmarked_at = r.benchmarked_at WHERE {_DAY}",
         *day_span(day),
+    )
+
+
+async def mark_day(connection: AsyncConnection, day: date) -> None:
+    """Marks what has to be calculated anew: after a day came back, and before it goes.
+
+    The statistics of a day that is gone stay as they are.
+    """
+    driver = await driver_connection(connection)
+    await driver.execute(
+        "INSERT INTO dirty_days (model_id, stats_date) "  # noqa: S608
+        f"SELECT DISTINCT r.model_id, $3::date FROM benchmark_results AS r WHERE {_DAY}",
+        *day_span(day),
+        day,
     )
 
 
