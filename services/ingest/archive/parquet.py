@@ -73,12 +73,15 @@ class DayWriter:
 
 
 class DayReader:
-    """Reads one file. Raises DamagedError for one that is not ours or cannot be read."""
+    """Reads one file, which stays open. Raises DamagedError for one that cannot be read."""
 
     def __init__(self, source: BinaryIO) -> None:
         parquet = load("pyarrow.parquet")
         try:
-            self._file = parquet.ParquetFile(source, page_checksum_verification=True)
+            # Buffered ahead, so that a row group takes a few large reads, not one for each column.
+            self._file = parquet.ParquetFile(
+                source, page_checksum_verification=True, pre_buffer=True
+            )
             stored = self._file.metadata.metadata or {}
             names = [field.name for field in self._file.schema_arrow]
         except _damage() as error:

@@ -191,6 +191,9 @@ async def test_a_day_stays_until_its_statistics_are_calculated(ingest_dsn: str, 
         assert "statistics are still to be calculated" in last.detail
         servers.execute(ingest_dsn, "DELETE FROM ingest.dirty_days")
         assert await archive.maintain() == [("DROPPED", str(OLD_DAY), 40)]
+        # What was condensed from its rows is marked, for they are not among the runs any more.
+        marks = f"SELECT count(*) FROM ingest.dirty_days WHERE stats_date = '{OLD_DAY}'"
+        assert servers.fetch_value(ingest_dsn, marks) == 1
 
 
 async def test_the_statistics_of_a_day_stay_when_it_goes_and_when_it_comes_back(
