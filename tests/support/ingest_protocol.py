@@ -13,12 +13,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
+from uuid import UUID
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from servemark.ingest.v1 import benchmark_result_pb2 as result_pb2
 from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 
@@ -32,7 +34,9 @@ def no_fault(point: str, sequence: int) -> None:
 
 
 class IngestProtocol:
-    """Rows with an accuracy above 1 are refused; a hardware named `unknown` does not resolve."""
+    """Rows with an accuracy above 1 are refused, and those whose id is no UUID; a hardware named
+    `unknown` does not resolve.
+    """
 
     def __init__(self, state: Path, fault: Fault = no_fault) -> None:
         self._state = state
@@ -47,6 +51,8 @@ class IngestProtocol:
                 " (stream TEXT, sequence INT, row INT, rejection BLOB);"
             )
         self.largest_batch = 0
+        # Each batch that came: how many rows, and whether as columns.
+        self.batches: list[tuple[int, bool]] = []
 
     def _database(self) -> sqlite3.Connection:
         return sqlite3.connect(self._state, timeout=10)
@@ -110,6 +116,7 @@ class IngestProtocol:
     ) -> stream_pb2.BatchAck:
         ack = stream_pb2.BatchAck(sequence=batch.sequence)
         self.largest_batch = max(self.largest_batch, batch.ByteSize())
+        self.batches.append((len(list(rows_of(batch))), batch.HasField("columns")))
         with self._lock, self._database() as database:
             (cursor,) = database.execute(
                 "SELECT cursor FROM streams WHERE id = ?", (stream,)
@@ -117,12 +124,14 @@ class IngestProtocol:
             if batch.sequence > cursor:
                 refuse(context, code_pb2.OUT_OF_RANGE, "SEQUENCE_GAP", "A gap.")
             if batch.sequence < cursor:
-                ack.replayed, ack.duplicate_count = True, len(batch.rows)
+                ack.replayed, ack.duplicate_count = True, len(list(rows_of(batch)))
                 return ack
-            for index, row in enumerate(batch.rows):
+            for index, row in enumerate(rows_of(batch)):
                 reason = ErrorReason.ERROR_REASON_UNSPECIFIED
                 if row.config_index in unresolved:
                     reason = ErrorReason.ERROR_REASON_CONFIG_UNRESOLVED
+                elif not is_uuid(row.id):
+                    reason = ErrorReason.ERROR_REASON_ID_TIME_MISMATCH
                 elif row.metrics.accuracy_score > 1:
                     reason = ErrorReason.ERROR_REASON_METRIC_OUT_OF_RANGE
                 if reason:
@@ -177,6 +186,27 @@ class IngestProtocol:
             kept = response.rejections.add(stream_id=request.stream_id)
             kept.rejection.ParseFromString(content)
         return response
+
+
+def rows_of(batch: stream_pb2.ResultBatch) -> Iterator[result_pb2.ResultRow]:
+    """The rows of a batch in either encoding; of columns what the protocol looks at."""
+    yield from batch.rows
+    columns = batch.columns
+    accuracy = columns.metrics.accuracy_score.values
+    for index, config_index in enumerate(columns.config_indexes):
+        yield result_pb2.ResultRow(
+            id=str(UUID(bytes=columns.ids[16 * index : 16 * index + 16])),
+            config_index=config_index,
+            metrics=result_pb2.ResultMetrics(accuracy_score=accuracy[index] if accuracy else None),
+        )
+
+
+def is_uuid(text: str) -> bool:
+    """Whether the text is a UUID as it is usually written."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def refuse(

@@ -1,6 +1,9 @@
 """The connection to a Servemark gateway."""
 
 import os
+import threading
+import weakref
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -8,8 +11,13 @@ import grpc
 
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from servemark.catalog.v1.use_case_pb2 import ListUseCasesRequest
+from servemark.client.config import Config
+from servemark.client.ledger import StreamError
+from servemark.client.linger import FLUSH_SECONDS
 from servemark.client.policy import CallPolicy, Timeouts
 from servemark.client.retry import RetryPolicy
+from servemark.client.runner_stream import RunnerStream
+from servemark.client.sender import IDLE_TIMEOUT, BatchSender
 from servemark.gateway.v1.admin_service_pb2_grpc import AdminServiceStub
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ingest.v1.storage_service_pb2_grpc import StorageServiceStub
@@ -47,6 +55,9 @@ class Client:
         retry: RetryPolicy,
     ) -> None:
         self.target = target
+        self._lock = threading.Lock()
+        self._senders: weakref.WeakSet[BatchSender] = weakref.WeakSet()
+        self._is_closed = False
         self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         policy = CallPolicy(target, key, timeouts, retry)
         channel = grpc.intercept_channel(self._channel, policy)
@@ -60,9 +71,50 @@ class Client:
         """Returns if the gateway answers and takes the key; raises ServemarkCallError if not."""
         self.catalog.ListUseCases(ListUseCasesRequest(page_size=1))
 
+    def stream(
+        self,
+        *,
+        tool: str,
+        provenance: str,
+        tool_version: str = "",
+        configs: Iterable[Config] = (),
+        flush_seconds: float = FLUSH_SECONDS,
+        idle_timeout: float = IDLE_TIMEOUT,
+    ) -> RunnerStream:
+        """A stream for a runner's results; close it, or use it with `with`.
+
+        tool: the benchmark tool in lower case. provenance: `measured`, `simulated` or `estimated`.
+        configs: what will be measured, as far as it is known.
+        """
+        return RunnerStream(
+            self,
+            tool=tool,
+            provenance=provenance,
+            tool_version=tool_version,
+            configs=configs,
+            flush_seconds=flush_seconds,
+            idle_timeout=idle_timeout,
+        )
+
     def close(self) -> None:
-        """Closes the connection; calls in flight are cancelled."""
+        """Closes the connection; calls in flight are cancelled, and open streams abandoned."""
+        with self._lock:
+            self._is_closed = True
+            senders = list(self._senders)
+        # gRPC does not survive a call that begins on a closed channel, and theirs would.
+        for sender in senders:
+            sender.abandon()
         self._channel.close()
+
+    def enlist(self, sender: BatchSender) -> None:
+        """Notes a stream that has to end before the channel does. For streams themselves.
+
+        Raises StreamError if the client is closed.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise StreamError("The client is closed.")
+            self._senders.add(sender)
 
     def __enter__(self) -> Self:
         return self

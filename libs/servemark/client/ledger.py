@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from servemark.client.errors import ServemarkError
-from servemark.ingest.v1 import benchmark_result_pb2 as result_pb2
 from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
 
 MAX_UNACKNOWLEDGED = 16
@@ -18,8 +17,13 @@ class StreamError(ServemarkError):
 
 @dataclass
 class _Entry:
-    batch: stream_pb2.ResultBatch
+    request: stream_pb2.AppendResultsRequest
+    rows: int
     send_count: int = 0
+
+    @property
+    def sequence(self) -> int:
+        return self.request.batch.sequence
 
 
 @dataclass
@@ -45,6 +49,10 @@ class Ledger:
     """How many pending batches, from the oldest on, went out on the current connection."""
     _next_sequence: int = 0
     _durable_below: int = 0
+    _earlier_below: int = 0
+    """Batches below were durable before this client sent any."""
+    _earlier_rows: int | None = None
+    """Rows of those that have not been added again yet; None if the server did not say."""
 
     @property
     def is_settled(self) -> bool:
@@ -61,34 +69,41 @@ class Ledger:
         """Whether every pending batch went out on the current connection."""
         return self._sent == len(self._pending)
 
-    def append(self, rows: Sequence[result_pb2.ResultRow]) -> None:
-        """Takes the next batch of the stream."""
-        batch = stream_pb2.ResultBatch(sequence=self._next_sequence, rows=rows)
+    def append(self, request: stream_pb2.AppendResultsRequest, rows: int) -> None:
+        """Takes the next batch of the stream, which has so many rows, and numbers it.
+
+        Raises StreamError if this client's batches turn out not to be those of an earlier one.
+        """
+        request.batch.sequence = self._next_sequence
         self._next_sequence += 1
-        entry = _Entry(batch)
-        if batch.sequence < self._durable_below:
+        entry = _Entry(request, rows)
+        if entry.sequence < self._durable_below:
             self._settle_without_ack(entry)
         else:
             self._pending.append(entry)
 
-    def open(self, next_sequence: int) -> None:
+    def open(self, next_sequence: int, *, earlier_rows: int | None = None) -> None:
         """Starts a connection whose server expects `next_sequence`.
 
-        Raises StreamError if the server expects a batch that it had acknowledged: those rows are
-        gone there (a database restored to an earlier time), and here too.
+        earlier_rows: for the first connection, how many rows the batches below have at the server;
+        None if it does not say. Raises StreamError if ours have another number, and if the server
+        expects a batch that it had acknowledged: those rows are gone there (a database restored to
+        an earlier time), and here too.
         """
-        first = self._pending[0].batch.sequence if self._pending else self._next_sequence
+        first = self._pending[0].sequence if self._pending else self._next_sequence
         if next_sequence < first:
             raise StreamError(
                 f"The server expects batch {next_sequence} of this stream, but had acknowledged all"
                 f" below {first}: it has lost rows. Import the results again from their files."
             )
+        if earlier_rows is not None:
+            self._earlier_below, self._earlier_rows = next_sequence, earlier_rows
         self._durable_below = next_sequence
         self._sent = 0
-        while self._pending and self._pending[0].batch.sequence < next_sequence:
+        while self._pending and self._pending[0].sequence < next_sequence:
             self._settle_without_ack(self._pending.popleft())
 
-    def take(self) -> stream_pb2.ResultBatch | None:
+    def take(self) -> stream_pb2.AppendResultsRequest | None:
         """The next batch to send on this connection; None if there is none now."""
         if self._sent >= min(len(self._pending), MAX_UNACKNOWLEDGED):
             return None
@@ -96,12 +111,12 @@ class Ledger:
         self._sent += 1
         entry.send_count += 1
         if entry.send_count == 2:
-            self.replayed += len(entry.batch.rows)
-        return entry.batch
+            self.replayed += entry.rows
+        return entry.request
 
     def acknowledge(self, ack: stream_pb2.BatchAck) -> None:
         """Books an acknowledgement. Raises StreamError if it is not for the oldest sent batch."""
-        if self._sent == 0 or self._pending[0].batch.sequence != ack.sequence:
+        if self._sent == 0 or self._pending[0].sequence != ack.sequence:
             raise StreamError(f"The server acknowledged batch {ack.sequence}, which was not next.")
         self._sent -= 1
         entry = self._pending.popleft()
@@ -111,7 +126,7 @@ class Ledger:
             self.stored += ack.stored_count
             self.duplicates += ack.duplicate_count
             self.rejections.extend(ack.rejections)
-        self.done_rows += len(entry.batch.rows)
+        self.done_rows += entry.rows
 
     def settle_unsure(
         self, rejections: Sequence[stream_pb2.RowRejection], stored: int | None
@@ -130,7 +145,8 @@ class Ledger:
         self.unsure_sequences.clear()
 
     def _settle_without_ack(self, entry: _Entry) -> None:
-        rows = len(entry.batch.rows)
+        self._compare_with_earlier(entry)
+        rows = entry.rows
         self.done_rows += rows
         if entry.send_count < 2:
             self.replayed += rows
@@ -140,6 +156,23 @@ class Ledger:
             # Never sent from here, and durable: an earlier client of this stream did it.
             self.duplicates += rows
 
+    def _compare_with_earlier(self, entry: _Entry) -> None:
+        """Raises StreamError if what was durable before cannot be what this client calls so.
+
+        The server never looks at a batch below its cursor. One that ends elsewhere than it did in
+        an earlier process has rows that nobody stored.
+        """
+        if self._earlier_rows is None or entry.sequence >= self._earlier_below:
+            return
+        self._earlier_rows -= entry.rows
+        is_last = entry.sequence == self._earlier_below - 1
+        if self._earlier_rows < 0 or (is_last and self._earlier_rows > 0):
+            raise StreamError(
+                f"The first {self._earlier_below} batches of this stream, which are stored, had"
+                " other rows than now: rows would be taken for stored that are not. Add the same"
+                " rows with the same batch size, or take a new stream id."
+            )
+
     def _book_unsure(self, entry: _Entry) -> None:
-        self.unsure_rows += len(entry.batch.rows)
-        self.unsure_sequences.add(entry.batch.sequence)
+        self.unsure_rows += entry.rows
+        self.unsure_sequences.add(entry.sequence)

@@ -1,30 +1,42 @@
 """Settles what an acknowledgement that got lost would have said."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from servemark.client.channel import Client
 from servemark.client.errors import ServemarkCallError
 from servemark.client.ledger import Ledger
 from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
+
+if TYPE_CHECKING:
+    from servemark.client.channel import Client
 
 _PAGE = 1_000
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Rows a stream had stored before this client sent any. None: the server would not say."""
+    """What a stream had before this client sent any batch. None: the server would not say.
+
+    stored: rows it had stored. rows: all rows of the batches it had taken, whatever became of them.
+    """
 
     stored: int | None
+    rows: int | None
 
 
-def read_baseline(client: Client, stream_id: str, next_sequence: int) -> Baseline:
+def read_baseline(client: "Client", stream_id: str, next_sequence: int) -> Baseline:
     """The baseline of a stream that has just been opened."""
     if next_sequence == 0:
-        return Baseline(0)
-    return Baseline(_stored(client, stream_id))
+        return Baseline(0, 0)
+    cursor = _cursor(client, stream_id)
+    if cursor is None:
+        return Baseline(None, None)
+    rows = cursor.stored_count + cursor.duplicate_count + cursor.rejected_count
+    # Where another client of the stream goes on meanwhile, they are no longer the rows in question.
+    return Baseline(cursor.stored_count, rows if cursor.next_sequence == next_sequence else None)
 
 
-def settle(client: Client, stream_id: str, ledger: Ledger, baseline: Baseline | None) -> None:
+def settle(client: "Client", stream_id: str, ledger: Ledger, baseline: Baseline | None) -> None:
     """Books the rows whose acknowledgement was lost, by the server's own books.
 
     The rows are durable in any case. Where the server does not answer, they count as stored.
@@ -32,23 +44,27 @@ def settle(client: Client, stream_id: str, ledger: Ledger, baseline: Baseline | 
     if not ledger.unsure_rows:
         return
     rejections = _rejections(client, stream_id, ledger.unsure_sequences)
-    total = _stored(client, stream_id) if baseline and baseline.stored is not None else None
-    if total is None or baseline is None or baseline.stored is None:
+    if baseline is None or baseline.stored is None:
+        ledger.settle_unsure(rejections, None)
+        return
+    cursor = _cursor(client, stream_id)
+    if cursor is None:
         ledger.settle_unsure(rejections, None)
     else:
-        ledger.settle_unsure(rejections, total - baseline.stored - ledger.stored)
+        ledger.settle_unsure(rejections, cursor.stored_count - baseline.stored - ledger.stored)
 
 
-def _stored(client: Client, stream_id: str) -> int | None:
+def _cursor(client: "Client", stream_id: str) -> stream_pb2.GetStreamCursorResponse | None:
     try:
         request = stream_pb2.GetStreamCursorRequest(stream_id=stream_id)
-        return client.ingest.GetStreamCursor(request).stored_count
+        response: stream_pb2.GetStreamCursorResponse = client.ingest.GetStreamCursor(request)
+        return response
     except ServemarkCallError:
         return None
 
 
 def _rejections(
-    client: Client, stream_id: str, sequences: set[int]
+    client: "Client", stream_id: str, sequences: set[int]
 ) -> list[stream_pb2.RowRejection]:
     found: list[stream_pb2.RowRejection] = []
     token = ""

@@ -9,11 +9,10 @@ from typing import Any, Self
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from servemark.catalog.v1 import config_reference_pb2 as reference_pb2
 from servemark.client import ids
+from servemark.client.config import MAX_CONFIGS, Config
 from servemark.client.record_fields import (
     METRICS,
-    PARALLELISM,
     PERCENTILES,
     FieldProblem,
     RecordError,
@@ -21,13 +20,9 @@ from servemark.client.record_fields import (
     order_problems,
     parse_fields,
 )
-from servemark.ingest.v1 import benchmark_config_pb2 as config_pb2
 from servemark.ingest.v1 import benchmark_result_pb2 as result_pb2
 from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
 from servemark.type.v1 import provenance_pb2
-
-MAX_CONFIGS = 1_000
-"""Most configurations one stream's header may name."""
 
 # The keys of `servemark import --dry-run --json`, in their order. `format` there names the format
 # of the result file; a record's own `format` is that of the weights.
@@ -181,22 +176,21 @@ def records_to_stream(records: Iterable[ResultRecord]) -> Iterator[StreamPlan]:
 
 def _plans(key: tuple[str, str, str], records: list[ResultRecord]) -> Iterator[StreamPlan]:
     tool, tool_version, provenance = key
-    plan, indexes = _empty_plan(tool, tool_version, provenance), dict[bytes, int]()
+    plan, indexes = _empty_plan(tool, tool_version, provenance), dict[Config, int]()
     seen: set[str] = set()
     for record in records:
         row = row_to_proto(record)
         if row.id in seen:
             continue
         seen.add(row.id)
-        spec = config_to_proto(record)
-        spec_key = spec.SerializeToString(deterministic=True)
-        if spec_key not in indexes and len(indexes) == MAX_CONFIGS:
+        config = config_of(record)
+        if config not in indexes and len(indexes) == MAX_CONFIGS:
             yield plan
             plan, indexes = _empty_plan(tool, tool_version, provenance), {}
-        if spec_key not in indexes:
-            indexes[spec_key] = len(indexes)
-            plan.header.configs.append(spec)
-        row.config_index = indexes[spec_key]
+        if config not in indexes:
+            indexes[config] = len(indexes)
+            plan.header.configs.append(config.to_proto())
+        row.config_index = indexes[config]
         plan.rows.append(row)
         plan.records.append(record)
     if plan.rows:
@@ -212,32 +206,22 @@ def _empty_plan(tool: str, tool_version: str, provenance: str) -> StreamPlan:
     return StreamPlan(header=header, rows=[], records=[])
 
 
-def config_to_proto(record: ResultRecord) -> stream_pb2.ConfigSpec:
+def config_of(record: ResultRecord) -> Config:
     """The configuration a record was measured on, by name."""
-    tensor, pipeline, data, expert = (record.parallelism.get(key, 0) for key in PARALLELISM)
-    return stream_pb2.ConfigSpec(
-        reference=reference_pb2.ConfigReference(
-            model_version=reference_pb2.ModelVersionReference(
-                model=record.model,
-                version=record.model_version or "",
-                quantization=record.quantization,
-                format=record.format or "",
-            ),
-            hardware=reference_pb2.HardwareReference(name=record.hardware),
-            framework=reference_pb2.FrameworkReference(
-                name=record.framework, version=record.framework_version
-            ),
-        ),
-        workload=config_pb2.Workload(
-            workload_type=record.workload_type,
-            input_tokens=record.input_tokens,
-            output_tokens=record.output_tokens,
-            concurrency=record.concurrency,
-            request_rate=record.request_rate,
-        ),
-        parallelism=config_pb2.Parallelism(
-            tensor=tensor, pipeline=pipeline, data=data, expert=expert
-        ),
+    return Config(
+        model=record.model,
+        hardware=record.hardware,
+        framework=record.framework,
+        workload_type=record.workload_type,
+        model_version=record.model_version,
+        quantization=record.quantization,
+        format=record.format,
+        framework_version=record.framework_version,
+        input_tokens=record.input_tokens,
+        output_tokens=record.output_tokens,
+        concurrency=record.concurrency,
+        request_rate=record.request_rate,
+        **record.parallelism,
     )
 
 
