@@ -8,10 +8,10 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 BREAKING_AGAINST ?= .git\#ref=$(shell git rev-parse --verify --quiet origin/main || echo HEAD)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench proto format lock clean
+.PHONY: help up down test check bench bench-scale faults proto format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.runtime ## Start everything on this machine and print a first recommendation
 	@exec $(BIN)/servemark up
@@ -36,6 +36,12 @@ check: $(VENV)/.dev ## Lint, types, imports, contract, fresh generated code, dep
 
 bench: $(VENV)/.dev ## Measure against baselines; writes build/bench.json
 	@$(BIN)/python -m tests.bench
+
+bench-scale: $(VENV)/.dev ## Load 20 million simulated results (SCALE_ROWS) and see what changes
+	@$(BIN)/python -m tests.bench.scale
+
+faults: $(VENV)/.dev ## Kill processes on purpose, 45 s each, and count what is lost or doubled
+	@SERVEMARK_FAULT_SECONDS=45 $(BIN)/python -m pytest -m faults
 
 proto: $(VENV)/.dev ## Format the protos and generate their Python code
 	@$(BIN)/buf format --write

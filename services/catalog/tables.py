@@ -232,6 +232,8 @@ model_use_cases = Table(
     CheckConstraint("suitability_score BETWEEN 0 AND 1", name="suitability_score"),
     CheckConstraint("priority >= 0", name="priority"),
 )
+# The requirement's. Whole entries are read through the unique key; this one answers from itself how
+# well models suit use cases, for who wants no more than that.
 Index(
     "idx_models_use_cases_suitability",
     model_use_cases.c.model_id,

@@ -6,7 +6,7 @@ from functools import partial
 
 from servemark.catalog.v1 import catalog_service_pb2
 from servemark.gateway.v1 import admin_service_pb2, admin_service_pb2_grpc
-from servemark.ingest.v1 import ingest_service_pb2
+from servemark.ingest.v1 import ingest_service_pb2, storage_service_pb2
 from servemark.ranking.v1 import ranking_service_pb2
 from servemark.runtime.app import App
 from servemark.runtime.channels import open_channel
@@ -20,6 +20,7 @@ from services.gateway.grants import (
     CATALOG_SERVICE,
     INGEST_SERVICE,
     RANKING_SERVICE,
+    STORAGE_SERVICE,
 )
 from services.gateway.keys import KeyChecker
 from services.gateway.lookup import KeyLookup
@@ -32,10 +33,17 @@ from services.gateway.usage import UsageRecorder
 SERVICES_BEHIND: Mapping[str, ServiceName] = {
     CATALOG_SERVICE: "catalog",
     INGEST_SERVICE: "ingest",
+    STORAGE_SERVICE: "ingest",
     RANKING_SERVICE: "ranking",
 }
 # Their descriptors have to be in the pool: the forwarder and reflection read them there.
-_CONTRACT = (admin_service_pb2, catalog_service_pb2, ingest_service_pb2, ranking_service_pb2)
+_CONTRACT = (
+    admin_service_pb2,
+    catalog_service_pb2,
+    ingest_service_pb2,
+    ranking_service_pb2,
+    storage_service_pb2,
+)
 
 
 async def create(settings: GatewaySettings) -> App:

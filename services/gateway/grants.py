@@ -16,6 +16,7 @@ SCOPES: Final = (READ, INGEST, CATALOG, ADMIN)
 ADMIN_SERVICE: Final = "servemark.gateway.v1.AdminService"
 CATALOG_SERVICE: Final = "servemark.catalog.v1.CatalogService"
 INGEST_SERVICE: Final = "servemark.ingest.v1.IngestService"
+STORAGE_SERVICE: Final = "servemark.ingest.v1.StorageService"
 RANKING_SERVICE: Final = "servemark.ranking.v1.RankingService"
 
 GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
@@ -70,6 +71,15 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
         "ListBenchmarkResults": READ,
         "ListConfigSummaries": READ,
         "ListDailyModelStats": READ,
+        "QueryTimeSeries": READ,
+    },
+    # What they show is how much there is and where it lies; what they do is dear.
+    STORAGE_SERVICE: {
+        "GetStorage": ADMIN,
+        "MaintainStorage": ADMIN,
+        "ListArchivedDays": ADMIN,
+        "VerifyArchivedDays": ADMIN,
+        "RestoreArchivedDays": ADMIN,
     },
     RANKING_SERVICE: {
         "Recommend": READ,

@@ -7,35 +7,49 @@ from datetime import UTC, date, datetime
 from redis.asyncio import Redis
 
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
-from servemark.ingest.v1 import ingest_service_pb2
+from servemark.ingest.v1 import ingest_service_pb2, storage_service_pb2
 from servemark.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
+from servemark.ingest.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 from servemark.runtime.app import App
 from servemark.runtime.channels import call_options, open_channel
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.relay import OutboxRelay
+from servemark.runtime.ids import uuid7
 from servemark.runtime.server import ServiceServer
 from services.ingest import hypertable
+from services.ingest.archive.archiver import Archiver
+from services.ingest.archive.objects import open_objects
+from services.ingest.archive.records import translate_archive_error
 from services.ingest.catalog import CatalogClient
 from services.ingest.engine import IngestEngine
 from services.ingest.events import results_stored
 from services.ingest.failpoints import Failpoints
 from services.ingest.flow import MemoryGate
 from services.ingest.hypertable import Hypertable
+from services.ingest.maintenance import StorageKeeper
 from services.ingest.partitions import NativePartitions
+from services.ingest.recall import Recall
 from services.ingest.recorded_profile import RecordedProfile
 from services.ingest.rollup import RollUp
 from services.ingest.servicer import IngestServicer
+from services.ingest.servicer_storage import StorageServicer
 from services.ingest.settings import IngestSettings
 from services.ingest.store_append import AppendStore
+from services.ingest.store_archive import ArchiveStore
 from services.ingest.store_daily import DailyStore
+from services.ingest.store_days import DayStore
 from services.ingest.store_marks import MarkStore
 from services.ingest.store_rejections import RejectionStore
 from services.ingest.store_results import ResultStore
+from services.ingest.store_series import SeriesStore
 from services.ingest.store_streams import StreamStore
 from services.ingest.store_summaries import SummaryStore
 from services.ingest.store_summaries_roll_up import SummaryRollUp
 
-SERVICE_NAME = ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
+SERVICE_NAMES = (
+    ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name,
+    storage_service_pb2.DESCRIPTOR.services_by_name["StorageService"].full_name,
+)
 
 
 async def create(settings: IngestSettings) -> App:
@@ -50,12 +64,13 @@ async def create(settings: IngestSettings) -> App:
             *(Hypertable(name, database) for name in hypertable.NAMES),
         ],
     )
+    failpoints = Failpoints(settings.failpoints)
     channel = open_channel(settings, "catalog")
     streams = StreamStore(database)
     daily = DailyStore(database)
     engine = IngestEngine(
         streams,
-        AppendStore(database, profile.targets, results_stored, Failpoints(settings.failpoints)),
+        AppendStore(database, profile.targets, results_stored, failpoints),
         profile,
         CatalogClient(CatalogServiceStub(channel), lambda: call_options(settings)),
         MemoryGate(settings.max_bytes_in_flight),
@@ -65,9 +80,9 @@ async def create(settings: IngestSettings) -> App:
     server = ServiceServer(
         settings,
         "ingest",
-        [SERVICE_NAME],
+        SERVICE_NAMES,
         ready=profile.recorded,
-        translators=[translate_database_error],
+        translators=[translate_archive_error, translate_database_error],
     )
     add_IngestServiceServicer_to_server(
         IngestServicer(
@@ -75,10 +90,36 @@ async def create(settings: IngestSettings) -> App:
             streams,
             ResultStore(database, _today),
             SummaryStore(database, _today),
+            SeriesStore(database),
             daily,
             RejectionStore(database),
         ),
         server.grpc,
+    )
+    days, archive = DayStore(database), ArchiveStore(database)
+    archiver = None
+    if settings.archive_url:
+        archiver = Archiver(
+            open_objects(settings.archive_url),
+            archive,
+            days,
+            profile,
+            now=_now,
+            new_id=uuid7,
+            failpoints=failpoints,
+        )
+    keeper = StorageKeeper(
+        days,
+        archive,
+        profile,
+        archiver,
+        retention_days=settings.retention_days,
+        interval=settings.maintenance_seconds,
+        now=_now,
+        failpoints=failpoints,
+    )
+    add_StorageServiceServicer_to_server(
+        StorageServicer(keeper, Recall(archive, archiver, _now), archive), server.grpc
     )
     background: list[Callable[[], Awaitable[None]]] = [
         profile.run,
@@ -88,8 +129,11 @@ async def create(settings: IngestSettings) -> App:
             SummaryRollUp(database, _today).roll_up,
             interval=settings.roll_up_seconds,
         ).run,
+        keeper.run,
     ]
     closing: list[Callable[[], Awaitable[object]]] = [channel.close, database.close]
+    if archiver is not None:
+        closing.append(archiver.close)
     if settings.redis_url is not None:
         redis = Redis.from_url(settings.redis_url.get_secret_value())
         background.append(OutboxRelay(database, redis).run)
@@ -97,5 +141,9 @@ async def create(settings: IngestSettings) -> App:
     return App(server, background, closing)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _today() -> date:
-    return datetime.now(UTC).date()
+    return _now().date()

@@ -11,6 +11,7 @@ from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult, ResultMetr
 from servemark.ingest.v1.latency_sketch_pb2 import LatencySketch
 from servemark.ingest.v1.result_query_pb2 import ConfigSummary as ConfigSummaryMessage
 from servemark.ingest.v1.result_query_pb2 import DailyModelStats, LatencySource
+from servemark.ingest.v1.result_query_pb2 import MetricSummary as MetricSummaryMessage
 from servemark.ingest.v1.result_stream_pb2 import Rejection
 from servemark.type.v1.provenance_pb2 import PercentileSource, Provenance
 from services.ingest.convert_query import METRIC_OF_COLUMN
@@ -21,6 +22,7 @@ from services.ingest.records import (
     Config,
     ConfigSummary,
     DailyStats,
+    MetricSummary,
     Result,
     StoredRejection,
 )
@@ -102,24 +104,27 @@ def _sketch_to_proto(sketch: Sequence[int] | None) -> LatencySketch | None:
 
 def summary_to_proto(summary: ConfigSummary) -> ConfigSummaryMessage:
     """A configuration with its runs condensed."""
-    message = ConfigSummaryMessage(
+    return ConfigSummaryMessage(
         config=config_to_proto(summary.config),
+        metrics=[metric_to_proto(metric) for metric in summary.metrics],
         run_count=summary.run_count,
         request_count=summary.request_count,
         failed_request_count=summary.failed_request_count,
         newest_benchmark_time=time_to_proto(summary.newest_benchmarked_at),
         tools=summary.tools,
     )
-    for metric in summary.metrics:
-        message.metrics.add(
-            metric=METRIC_OF_COLUMN[metric.column],
-            median=metric.median,
-            mean=metric.mean,
-            min=metric.lowest,
-            max=metric.highest,
-            run_count=metric.run_count,
-        )
-    return message
+
+
+def metric_to_proto(metric: MetricSummary) -> MetricSummaryMessage:
+    """A figure over some runs."""
+    return MetricSummaryMessage(
+        metric=METRIC_OF_COLUMN[metric.column],
+        median=metric.median,
+        mean=metric.mean,
+        min=metric.lowest,
+        max=metric.highest,
+        run_count=metric.run_count,
+    )
 
 
 def daily_stats_to_proto(stats: DailyStats) -> DailyModelStats:

@@ -9,7 +9,21 @@ import os
 import re
 import signal
 
-PLACES = ("before_tx", "after_rows", "before_commit", "after_commit_before_ack")
+PLACES = (
+    # A batch on its way into the store.
+    "before_tx",
+    "after_rows",
+    "before_commit",
+    "after_commit_before_ack",
+    # A day on its way into the archive, and out of the database.
+    "archive_writing",
+    "archive_written",
+    "archive_verified",
+    "archive_described",
+    "archive_recorded",
+    "day_dropped",
+    "drop_committed",
+)
 _PATTERN = re.compile(r"(?P<place>[a-z_]+)=(?P<action>crash|error)(?:@(?P<turn>[1-9][0-9]*))?")
 
 

@@ -43,6 +43,10 @@ class Hypertable:
     def forget(self, days: Iterable[date]) -> None:
         """Nothing: no day is taken for present."""
 
+    def ahead(self) -> Sequence[date]:
+        """None: a day's first row makes its chunk."""
+        return ()
+
     async def maintain(self) -> None:
         """Looks up which days are compressed."""
         async with self._database.transaction() as connection:

@@ -16,6 +16,7 @@ from services.ingest.profile import Target
 from services.ingest.records import Day
 
 DAYS_AHEAD: Final = 7
+DAYS_APART: Final = 8
 
 
 class NativePartitions:
@@ -32,7 +33,12 @@ class NativePartitions:
         self._known: set[date] = set()
 
     def targets(self, days: Sequence[Day]) -> Sequence[Target]:
-        """Each day's own partition: nothing has to be routed, and COPY inserts many at once."""
+        """Each day's own partition: nothing has to be routed, and COPY inserts many at once.
+
+        Past a few days the parent takes them all: a COPY of its own for each costs more than that.
+        """
+        if len(days) > DAYS_APART:
+            return [Target("benchmark_results", days)]
         return [Target(f"benchmark_results_{day.date:%Y%m%d}", (day,)) for day in days]
 
     async def ensure(self, days: Iterable[date]) -> None:
@@ -50,7 +56,11 @@ class NativePartitions:
         """Stops taking the days for present, after the database said that one is not."""
         self._known.difference_update(days)
 
+    def ahead(self) -> Sequence[date]:
+        """Today and the days ahead."""
+        first = self._today()
+        return [first + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
+
     async def maintain(self) -> None:
         """Makes today's partition and those of the days ahead."""
-        first = self._today()
-        await self.ensure(first + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1))
+        await self.ensure(self.ahead())

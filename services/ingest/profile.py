@@ -41,6 +41,10 @@ class StorageProfile(Protocol):
         """Stops taking the days' room for present, after the database said that it is not."""
         ...
 
+    def ahead(self) -> Sequence[date]:
+        """The days that room is kept ready for, today's first; none where it comes by itself."""
+        ...
+
     async def maintain(self) -> None:
         """One turn of keeping the store in order. Raises what the driver raises."""
         ...

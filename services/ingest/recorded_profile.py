@@ -65,6 +65,10 @@ class RecordedProfile:
         if self._current is not None:
             self._current.forget(days)
 
+    def ahead(self) -> Sequence[date]:
+        """See StorageProfile; none while the profile was not looked up."""
+        return () if self._current is None else self._current.ahead()
+
     async def maintain(self) -> None:
         """See StorageProfile."""
         await (await self._look()).maintain()

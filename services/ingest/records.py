@@ -268,6 +268,53 @@ class ConfigSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Pooled:
+    """Percentiles of one latency over all requests of some runs, in ms."""
+
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    sample_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The runs of one series in one bucket of time; there is at least one."""
+
+    starts_at: datetime
+    run_count: int
+    metrics: tuple[MetricSummary, ...]
+    ttft: Pooled | None
+    tpot: Pooled | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The buckets that have runs, in order. `config` is known where a series is a configuration."""
+
+    key: UUID
+    config: Config | None
+    buckets: Sequence[Bucket]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuery:
+    """Which series: `wanted` has both ends of its time; `key` is a column of configurations.
+
+    Buckets of `seconds` are aligned to 1970; the range touches `count` of them from `first` on, in
+    seconds since then.
+    """
+
+    wanted: ResultFilter
+    key: str
+    columns: tuple[str, ...]
+    seconds: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class DailyStats:
     """One model's results of one UTC day.
 

@@ -10,17 +10,19 @@ from typing import Any, Final, TypeVar
 
 from servemark.ingest.v1 import result_query_pb2 as query
 from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
+from servemark.ingest.v1 import time_series_pb2 as time_series
 from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceServicer
 from servemark.runtime.errors import ServemarkError, not_found, reason_name
 from servemark.runtime.paging import encode_token, filter_digest, page_size
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from services.ingest import convert, convert_query, convert_stream
+from services.ingest import convert, convert_query, convert_series, convert_stream
 from services.ingest.engine import IngestEngine
 from services.ingest.store_daily import DailyStore
 from services.ingest.store_rejections import RejectionStore
 from services.ingest.store_results import ResultStore
+from services.ingest.store_series import SeriesStore
 from services.ingest.store_streams import StreamStore
 from services.ingest.store_summaries import SummaryStore
 
@@ -41,6 +43,7 @@ class IngestServicer(IngestServiceServicer):
         streams: StreamStore,
         results: ResultStore,
         summaries: SummaryStore,
+        series: SeriesStore,
         daily: DailyStore,
         rejections: RejectionStore,
     ) -> None:
@@ -48,6 +51,7 @@ class IngestServicer(IngestServiceServicer):
         self._streams = streams
         self._results = results
         self._summaries = summaries
+        self._series = series
         self._daily = daily
         self._rejections = rejections
 
@@ -161,6 +165,31 @@ class IngestServicer(IngestServiceServicer):
             daily_model_stats=[convert.daily_stats_to_proto(day) for day in days],
             next_page_token=encode_token(digest, key) if more else "",
         )
+
+    async def QueryTimeSeries(
+        self, request: time_series.QueryTimeSeriesRequest, context: Any
+    ) -> AsyncGenerator[time_series.QueryTimeSeriesResponse]:
+        check = Violations()
+        size = page_size(check, request.page_size)
+        asked = convert_series.query_from_proto(check, request)
+        check.raise_if_any()
+        digest = _request_digest("QueryTimeSeries", request)
+        after = convert_query.uuid_after(digest, request.page_token)
+        count = 0
+        # Held back until it is known whether it is the last, which says where the next page begins.
+        held: time_series.QueryTimeSeriesResponse | None = None
+        async with aclosing(self._series.series(asked, after)) as found:
+            async for series in found:
+                count += 1
+                if count > size and held is not None:
+                    held.next_page_token = encode_token(digest, [held.series_id])
+                    break
+                for message in convert_series.series_to_proto(asked, series):
+                    if held is not None:
+                        yield held
+                    held = message
+        if held is not None:
+            yield held
 
     async def ListRejections(
         self, request: stream_pb2.ListRejectionsRequest, context: Any

@@ -61,16 +61,19 @@ OTHER_FIELDS: Final = (
 
 
 def runs_of(
-    config_ids: Sequence[UUID], columns: Iterable[str], conditions: Sequence[ColumnElement[bool]]
-) -> tuple[FromClause, Any]:
-    """Where to select from, and in it the columns of the configurations' runs that match.
+    configs: Sequence[ColumnElement[bool]],
+    columns: Iterable[str],
+    runs: Sequence[ColumnElement[bool]],
+) -> tuple[FromClause, Any, Any]:
+    """Where to select from, and in it the columns of matching runs and of their configurations.
 
-    Each group is a scan of its own (OFFSET keeps the planner from making one join of it): the cost
-    goes with the groups asked for, never with the table.
+    `configs` are conditions on `benchmark_configs`, `runs` those on `benchmark_results`. Each group
+    of configurations is a scan of its own (OFFSET keeps the planner from making one join of it):
+    the cost goes with the groups asked for, never with the table.
     """
     wanted = (
-        select(_c.id, _c.model_version_id, _c.hardware_config_id, _c.framework_id)
-        .where(among(_c.id, config_ids))
+        select(_c.id, _c.model_id, _c.model_version_id, _c.hardware_config_id, _c.framework_id)
+        .where(*configs)
         .cte("wanted")
     )
     shared = (wanted.c.model_version_id, wanted.c.hardware_config_id, wanted.c.framework_id)
@@ -81,20 +84,21 @@ def runs_of(
             _r.model_version_id == group.c.model_version_id,
             _r.hardware_config_id == group.c.hardware_config_id,
             _r.framework_id == group.c.framework_id,
-            *conditions,
+            *runs,
         )
         .offset(0)
         .lateral("run")
     )
     source = group.join(run, true()).join(wanted, wanted.c.id == run.c.config_id)
-    return source, run.c
+    return source, run.c, wanted.c
 
 
 def condense(
-    config_ids: Sequence[UUID], fields: Sequence[Field], conditions: Sequence[ColumnElement[bool]]
+    config_ids: Sequence[UUID], fields: Sequence[Field], runs: Sequence[ColumnElement[bool]]
 ) -> Select[Any]:
     """`config_id` and the fields of each configuration with runs that match, in order of id."""
-    source, run = runs_of(config_ids, (field.column for field in fields), conditions)
+    of_configs = [among(_c.id, config_ids)]
+    source, run, _ = runs_of(of_configs, (field.column for field in fields), runs)
     return (
         select(
             run.config_id, *(field.made(run[field.column]).label(field.name) for field in fields)

@@ -5,20 +5,23 @@ itself, from the same snapshot that it reads the others from, and so sees what t
 day's statistics outlive its results: what was counted from more of them than are there now stays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Text, Uuid, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.runtime.database import Database, driver_connection
 from servemark.runtime.ids import uuid7
 from services.ingest.records import DailyStats, Turn
-from services.ingest.store_filter import Arguments
+from services.ingest.store_filter import Arguments, among
+from services.ingest.tables import benchmark_configs
+
+_c = benchmark_configs.c
 
 # Marks looked at in one turn of the roll-up, and days of a model that it calculates.
 _MARKS: Final = 50_000
@@ -58,8 +61,9 @@ _LOCK = text(
     ") AS keys"
 ).bindparams(bindparam("keys", type_=ARRAY(Text())))
 
-# One day of some models. Each is read through the index of its versions where that is the shorter
-# way. A percentile over runs and one over requests are different quantities; the row says which.
+# One day of some models, whose versions are named: a few of many are read through the index of the
+# versions' times. A percentile over runs and one over requests are different quantities; the row
+# says which.
 _CALCULATION: Final = """
     SELECT model_id, CAST(:day AS date) AS stats_date, avg_accuracy, avg_throughput,
         coalesce(sketch_p95, run_p95) AS p95_latency_ms, total_benchmarks,
@@ -91,19 +95,14 @@ _CALCULATION: Final = """
             count(ttft_sketch) AS sketch_runs,
             sum(request_count) AS request_count,
             sum(failed_request_count) AS failed_request_count
-        FROM (
-            SELECT DISTINCT model_id, model_version_id FROM benchmark_configs
-            WHERE model_id = ANY(:models)
-        ) AS version
-        JOIN benchmark_results AS result
-            ON result.model_version_id = version.model_version_id
-            AND result.model_id = version.model_id
-        WHERE result.benchmarked_at >= :starts AND result.benchmarked_at < :ends
+        FROM benchmark_results AS result
+        WHERE result.model_version_id = ANY(:versions)
+            AND result.benchmarked_at >= :starts AND result.benchmarked_at < :ends
         GROUP BY result.model_id
     ) AS figures
 """
-_MODELS: Final = bindparam("models", type_=ARRAY(Uuid()))
-_CALCULATE: Final = text(_CALCULATION).bindparams(_MODELS)
+_VERSIONS: Final = bindparam("versions", type_=ARRAY(Uuid()))
+_CALCULATE: Final = text(_CALCULATION).bindparams(_VERSIONS)
 
 # Results only ever come, until their whole day is dropped: fewer of them than were counted before
 # means that they were.
@@ -124,7 +123,7 @@ _ROLL_UP: Final = text(
         updated_at = excluded.updated_at
     WHERE excluded.total_benchmarks >= stats.total_benchmarks
     """  # noqa: S608  (all of it is ours)
-).bindparams(_MODELS, bindparam("ids", type_=ARRAY(Uuid())))
+).bindparams(_VERSIONS, *(bindparam(name, type_=ARRAY(Uuid())) for name in ("ids", "models")))
 
 _COLUMNS: Final = (
     "avg_accuracy, avg_throughput, p95_latency_ms, total_benchmarks, aggregated_metrics, updated_at"
@@ -152,9 +151,10 @@ class DailyStore:
                 return Turn()
             wanted = sorted((mark.stats_date, mark.model_id) for mark in marks)
             await _take_turns(connection, wanted)
+            versions = await _versions(connection, {model_id for _, model_id in wanted})
             for day, models in _by_day(wanted):
-                ids = [uuid7() for _ in models]
-                await connection.execute(_ROLL_UP, _span(day, models) | {"ids": ids})
+                ids = {"ids": [uuid7() for _ in models], "models": models}
+                await connection.execute(_ROLL_UP, _span(day, models, versions) | ids)
         return Turn(len(wanted), marks[0].more)
 
     async def page(
@@ -184,8 +184,9 @@ async def _with_stale(connection: AsyncConnection, rows: Sequence[Any]) -> list[
     """The statistics of the rows, of stale ones as the results are now."""
     stale = [(row["stats_date"], row["model_id"]) for row in rows if row["is_stale"]]
     made: dict[tuple[date, UUID], Any] = {}
+    versions = await _versions(connection, {model_id for _, model_id in stale}) if stale else {}
     for day, models in _by_day(stale):
-        for row in await connection.execute(_CALCULATE, _span(day, models)):
+        for row in await connection.execute(_CALCULATE, _span(day, models, versions)):
             made[day, row.model_id] = row._mapping
     found = []
     for row in rows:
@@ -246,9 +247,25 @@ def _by_day(wanted: Sequence[tuple[date, UUID]]) -> list[tuple[date, list[UUID]]
     return [(day, [model_id for _, model_id in group]) for day, group in days]
 
 
-def _span(day: date, models: Sequence[UUID]) -> dict[str, Any]:
+async def _versions(connection: AsyncConnection, models: set[UUID]) -> dict[UUID, list[UUID]]:
+    """The versions of each model that were measured."""
+    query = select(_c.model_id, _c.model_version_id).where(among(_c.model_id, sorted(models)))
+    versions: dict[UUID, list[UUID]] = {}
+    for model_id, version_id in await connection.execute(query.distinct()):
+        versions.setdefault(model_id, []).append(version_id)
+    return versions
+
+
+def _span(
+    day: date, models: Sequence[UUID], versions: Mapping[UUID, Sequence[UUID]]
+) -> dict[str, Any]:
     starts = datetime.combine(day, time(), UTC)
-    return {"day": day, "models": models, "starts": starts, "ends": starts + timedelta(days=1)}
+    return {
+        "day": day,
+        "versions": [version for model in models for version in versions.get(model, ())],
+        "starts": starts,
+        "ends": starts + timedelta(days=1),
+    }
 
 
 def _stats(row: Any) -> DailyStats:

@@ -297,6 +297,30 @@ Index(
     postgresql_where=text("recent_days > 0"),
 )
 
+archived_days = Table(
+    "archived_days",
+    metadata,
+    Column("day", Date, primary_key=True),
+    _text("object_name"),
+    Column("row_count", BigInteger, nullable=False),
+    Column("byte_size", BigInteger, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("content_checksum", LargeBinary, nullable=False),
+    Column("archived_at", DateTime(timezone=True), nullable=False),
+    Column("verified_at", DateTime(timezone=True), nullable=False),
+    Column("dropped_at", DateTime(timezone=True)),
+    Column("restored_at", DateTime(timezone=True)),
+    Column("keep_until", DateTime(timezone=True)),
+)
+
+archive_uploads = Table(
+    "archive_uploads",
+    metadata,
+    Column("object_name", Text, primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+)
+
 outbox = outbox_table(metadata)
 
 settings = Table(

@@ -44,7 +44,7 @@ class TimeWindow:
 
     @classmethod
     def around(cls, now_ms: int, retention_days: int) -> "TimeWindow":
-        """From the end of the retention to 24 hours ahead."""
+        """From the end of the retention to 24 hours ahead. See retention.py for days that go."""
         return cls(now_ms - retention_days * MILLISECONDS_A_DAY, now_ms + FUTURE_MS)
 
 

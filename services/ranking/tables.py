@@ -124,6 +124,9 @@ model_rankings = Table(
     Column("expires_at", _Time, nullable=False),
     Column("superseded_at", _Time),
     UniqueConstraint("generation_id", "ordinal"),
+    # The requirement's two. The service reads a generation of one use case; these are for questions
+    # across a category, which people and dashboards ask in SQL: the best scores there ever were,
+    # and the first places that are not superseded (filtered by `expires_at > now()`).
     Index(
         "idx_model_rankings_use_case",
         "use_case_category",

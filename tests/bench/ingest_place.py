@@ -1,22 +1,20 @@
 """Where ingest is measured: a database, the services that write to it, and psql beside them."""
 
 import asyncio
-import os
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from servemark.embedded import EmbeddedPostgres
-from servemark.runtime.probe import is_serving
 from services.ingest.copy_format import COPY_COLUMNS
 from tests.rpc.ingest.serving import seed
 from tests.support import servers
+from tests.support.service_process import service_process
 from tests.support.stack import free_block
 
 _COLUMNS = ", ".join(COPY_COLUMNS)
@@ -109,32 +107,7 @@ async def place(**settings: str) -> AsyncIterator[Place]:
         server = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
         await asyncio.to_thread(asyncio.run, seed(server.dsn()))
         base = free_block()
-        environment = {
-            "SERVEMARK_DATABASE_URL": server.dsn(),
-            "SERVEMARK_PORT_BASE": str(base),
-            "SERVEMARK_METRICS_PORT": "0",
-            "SERVEMARK_LOG_LEVEL": "warning",
-            **settings,
-        }
-        stack.enter_context(_process("catalog", base + 1, environment))
-        ingest = stack.enter_context(_process("ingest", base + 2, environment))
+        environment = {"SERVEMARK_DATABASE_URL": server.dsn(), **settings}
+        stack.enter_context(service_process("catalog", base, environment))
+        ingest = stack.enter_context(service_process("ingest", base, environment))
         yield Place(server, folder, ingest, f"127.0.0.1:{base + 2}")
-
-
-@contextmanager
-def _process(
-    service: str, port: int, environment: dict[str, str]
-) -> "Iterator[subprocess.Popen[bytes]]":
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"services.{service}"], env={**os.environ, **environment}
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while not is_serving(f"127.0.0.1:{port}", timeout=0.25):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{service} did not start")
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=30)

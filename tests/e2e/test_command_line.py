@@ -90,6 +90,22 @@ def test_a_result_file_is_imported_once_and_found_again(command: Run, tmp_path: 
     assert json.loads(stored["detailed_metrics_json"])["reported"]["request_rate"] == "inf"
 
 
+def test_an_imported_result_is_in_its_days_statistics(command: Run, tmp_path: Path) -> None:
+    result = write_json(tmp_path / "result.json", {**VLLM_RESULT, "date": "20260215-120000"})
+    context = write_json(tmp_path / "context.json", CONTEXT)
+    assert command("import", result, "--context", context).code == 0
+    span = ("--since", "2026-02-15", "--until", "2026-02-16")
+    days = json.loads(command("stats", "--model", "llama", *span, "--json").out)
+    (day,) = days["daily_model_stats"]
+    assert (day["stats_date"], day["total_benchmarks"]) == ("2026-02-15", "1")
+    shown = command("stats", "--model", "llama", "--series", "config", "--bucket", "6h", *span)
+    assert shown.code == 0
+    assert "test/llama-8b bf16 · 1 x H100-80GB · vllm 0.11.0" in shown.out
+    assert "2026-02-15 12:00" in shown.out
+    series = json.loads(command("stats", "--series", "hardware", *span, "--json").out)["series"]
+    assert [[point["run_count"] for point in one["points"]] for one in series] == [["1"]]
+
+
 def test_what_the_catalog_lacks_is_refused_by_name_and_accepted_once_it_is_there(
     command: Run, filled: RunningStack, tmp_path: Path
 ) -> None:

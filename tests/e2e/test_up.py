@@ -17,6 +17,7 @@ import pytest
 from servemark.client.channel import connect
 from servemark.client.errors import ServemarkCallError
 from servemark.ingest.v1.result_query_pb2 import ListBenchmarkResultsRequest
+from servemark.ingest.v1.storage_pb2 import GetStorageRequest
 from tests.support import servers
 from tests.support.servers import temporary_folder
 from tests.support.stack import free_block, wait_until
@@ -97,7 +98,9 @@ def test_up_shows_a_recommendation_and_a_second_start_finds_its_data(folder: Pat
         assert saved["key"] in text
         with connect(saved["target"], key=saved["key"]) as client:
             stored = client.ingest.ListBenchmarkResults(ListBenchmarkResultsRequest(page_size=1000))
+            how = client.storage.GetStorage(GetStorageRequest()).storage
         assert len(stored.benchmark_results) >= 200
+        assert how.archive_location == (folder / "data/archive").resolve().as_uri()
         started = first.family()
         assert len(started) >= 6
         assert first.end(signal.SIGINT) == 0

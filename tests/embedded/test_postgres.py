@@ -45,6 +45,11 @@ def test_it_syncs_to_disk_unless_told_otherwise(postgres_data: Path) -> None:
         assert fetch_value(server.dsn(), "SHOW fsync") == "on"
 
 
+def test_its_log_buffers_hold_the_batches_of_several_streams(postgres_data: Path) -> None:
+    with EmbeddedPostgres(postgres_data) as server:
+        assert fetch_value(server.dsn(), "SHOW wal_buffers") == "64MB"
+
+
 def test_settings_reach_the_server_as_they_are_written(postgres_data: Path) -> None:
     odd = {"wal_level": "logical", "archive_mode": "on", "archive_command": r"echo 'it\s' %p"}
     with EmbeddedPostgres(postgres_data, settings=odd) as server:

@@ -4,7 +4,7 @@ For the command line only: what it asks for, and how it shows an answer. What a 
 tested with the service.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,12 +13,16 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+Answer = Message | Sequence[Message]
+
 
 @dataclass
 class AnsweringServer:
-    """`answers` by method name; a list of them is given out one by one. `asked` in order."""
+    """`answers` by method name; a list of them is given out one by one, a tuple of them is the
+    answer of a method that streams. `asked` in order.
+    """
 
-    answers: dict[str, Message | list[Message]] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[tuple[str, bytes, dict[str, Any]]] = field(default_factory=list)
     target: str = ""
 
@@ -34,18 +38,25 @@ class AnsweringServer:
         if method not in self.answers:
             return None
 
+        prepared: Any = self.answers[method]
+
+        def stream(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            self.asked.append((method, request, metadata))
+            for answer in prepared:
+                yield answer.SerializeToString()
+
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             self.asked.append((method, request, metadata))
-            answer = self.answers[method]
-            if isinstance(answer, list):
-                answer = answer.pop(0)
+            answer: Message = prepared.pop(0) if isinstance(prepared, list) else prepared
             return answer.SerializeToString()
 
+        if isinstance(prepared, tuple):
+            return grpc.unary_stream_rpc_method_handler(stream)
         return grpc.unary_unary_rpc_method_handler(handle)
 
 
 @contextmanager
-def answering_server(**answers: Message | list[Message]) -> Iterator[AnsweringServer]:
+def answering_server(**answers: Answer) -> Iterator[AnsweringServer]:
     """A running server with the given answers, on a free port of loopback."""
     made = AnsweringServer(dict(answers))
     handler = type("Handler", (grpc.GenericRpcHandler,), {"service": staticmethod(made.service)})()

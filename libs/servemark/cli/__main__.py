@@ -10,7 +10,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import typer
 
-from servemark.cli import import_, key, pareto, rank, recommend, results, storage
+from servemark.cli import archive, import_, key, pareto, rank, recommend, results, stats, storage
 from servemark.cli.connection import Key, Target
 from servemark.cli.hooks import add_hooks
 from servemark.cli.output import FAILED, CliError, out, say_error
@@ -54,8 +54,10 @@ app.command("recommend", no_args_is_help=True)(recommend.recommend)
 app.command("rank", no_args_is_help=True)(rank.rank)
 app.command("pareto", no_args_is_help=True)(pareto.pareto)
 app.command("results")(results.results)
+app.command("stats")(stats.stats)
 app.add_typer(key.app, name="key")
 app.add_typer(storage.app, name="storage")
+app.add_typer(archive.app, name="archive")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -72,40 +72,50 @@ def _matching(kind: str, name: str, candidates: list[tuple[str, str]]) -> list[s
     return list(dict.fromkeys(found))
 
 
+def _batch(call: Any, request: Any, ids: set[str], field: str) -> list[Any]:
+    ordered = sorted(ids)
+    found: list[Any] = []
+    for start in range(0, len(ordered), _PAGE):
+        found.extend(getattr(call(request(ids=ordered[start : start + _PAGE])), field))
+    return found
+
+
+def model_names(client: Client, ids: set[str]) -> dict[str, str]:
+    """The names of the models that the catalog knows."""
+    request = model_pb2.BatchGetModelsRequest
+    models = _batch(client.catalog.BatchGetModels, request, ids, "models")
+    return {item.id: item.name for item in models}
+
+
+def hardware_names(client: Client, ids: set[str]) -> dict[str, str]:
+    """The GPUs of the hardware that the catalog knows."""
+    request = hardware_config_pb2.BatchGetHardwareConfigsRequest
+    hardware = _batch(client.catalog.BatchGetHardwareConfigs, request, ids, "hardware_configs")
+    return {item.id: f"{item.gpu_count} x {item.gpu_type}" for item in hardware}
+
+
+def framework_names(client: Client, ids: set[str]) -> dict[str, str]:
+    """Names and versions of the frameworks that the catalog knows."""
+    request = inference_framework_pb2.BatchGetInferenceFrameworksRequest
+    call = client.catalog.BatchGetInferenceFrameworks
+    frameworks = _batch(call, request, ids, "inference_frameworks")
+    return {item.id: f"{item.name} {item.version}" for item in frameworks}
+
+
 class Names:
     """What the ids of results are called; ids the catalog does not know stay ids."""
 
     def __init__(self, client: Client, configs: Iterable[Any]) -> None:
         known = list(configs)
-        versions = self._batch(
+        versions = _batch(
             client.catalog.BatchGetModelVersions,
             model_version_pb2.BatchGetModelVersionsRequest,
             {item.model_version_id for item in known},
             "model_versions",
         )
         self._versions = {item.id: f"{item.model_name} {item.quantization}" for item in versions}
-        hardware = self._batch(
-            client.catalog.BatchGetHardwareConfigs,
-            hardware_config_pb2.BatchGetHardwareConfigsRequest,
-            {item.hardware_config_id for item in known},
-            "hardware_configs",
-        )
-        self._hardware = {item.id: f"{item.gpu_count} x {item.gpu_type}" for item in hardware}
-        frameworks = self._batch(
-            client.catalog.BatchGetInferenceFrameworks,
-            inference_framework_pb2.BatchGetInferenceFrameworksRequest,
-            {item.framework_id for item in known},
-            "inference_frameworks",
-        )
-        self._frameworks = {item.id: f"{item.name} {item.version}" for item in frameworks}
-
-    @staticmethod
-    def _batch(call: Any, request: Any, ids: set[str], field: str) -> list[Any]:
-        ordered = sorted(ids)
-        found: list[Any] = []
-        for start in range(0, len(ordered), _PAGE):
-            found.extend(getattr(call(request(ids=ordered[start : start + _PAGE])), field))
-        return found
+        self._hardware = hardware_names(client, {item.hardware_config_id for item in known})
+        self._frameworks = framework_names(client, {item.framework_id for item in known})
 
     def version(self, config: Any) -> str:
         """Model and quantization of a configuration."""

@@ -1,15 +1,14 @@
 """`servemark results`: what was measured, the latest first."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from servemark.cli.connection import Key, Target, open_client
+from servemark.cli.load import load_text
 from servemark.cli.metrics import MetricValue, figure, metric_head, metric_name, parse_limits
 from servemark.cli.names import Names, framework_ids, hardware_ids, model_ids
 from servemark.cli.options import (
@@ -21,11 +20,11 @@ from servemark.cli.options import (
     Workloads,
     parse_provenances,
 )
-from servemark.cli.output import CliError, out, print_message
+from servemark.cli.output import out, print_message
+from servemark.cli.times import Since, Until, parse_time
 from servemark.client.channel import Client
 from servemark.ingest.v1 import result_query_pb2 as query
 from servemark.type.v1 import metric_pb2 as metrics
-from servemark.type.v1.provenance_pb2 import PROVENANCE_MEASURED, Provenance
 
 _COLUMNS: tuple[MetricValue, ...] = (
     metrics.METRIC_TTFT_P50_MS,
@@ -35,8 +34,6 @@ _COLUMNS: tuple[MetricValue, ...] = (
     metrics.METRIC_THROUGHPUT_TOKENS_SEC,
 )
 _PAGE = 1_000
-
-Day = Annotated[str, typer.Option(metavar="DATE", help="Day (2025-09-14) or time, UTC.")]
 
 
 def results(
@@ -52,8 +49,8 @@ def results(
     workload: Workloads = None,
     provenance: Provenances = None,
     limit: Limits = None,
-    since: Day = "",
-    until: Day = "",
+    since: Since = "",
+    until: Until = "",
     top: Annotated[int, typer.Option("--top", min=1, help="How many to show.")] = 20,
     json: Json = False,
     target: Target = None,
@@ -66,9 +63,9 @@ def results(
         limits=parse_limits(limit or []),
     )
     if since:
-        chosen.benchmark_time.start_time.CopyFrom(_time("--since", since))
+        chosen.benchmark_time.start_time.CopyFrom(parse_time("--since", since))
     if until:
-        chosen.benchmark_time.end_time.CopyFrom(_time("--until", until))
+        chosen.benchmark_time.end_time.CopyFrom(parse_time("--until", until))
     with open_client(ctx, target, key) as client:
         chosen.model_ids.extend(model_ids(client, model or []))
         chosen.hardware_config_ids.extend(hardware_ids(client, hardware or []))
@@ -79,17 +76,6 @@ def results(
             return
         names = Names(client, (item.config for item in response.benchmark_results))
     _print_results(response, names)
-
-
-def _time(option: str, text: str) -> Timestamp:
-    """The UTC time of a day or a time."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise CliError(f"{option} takes a day such as 2025-09-14, not {text!r}.") from None
-    stamp = Timestamp()
-    stamp.FromDatetime(time if time.tzinfo else time.replace(tzinfo=UTC))
-    return stamp
 
 
 def _list(
@@ -138,19 +124,8 @@ def _figure(measured: Any, metric: MetricValue) -> str:
 
 
 def _configuration(item: Any, names: Names) -> Text:
-    workload = item.config.workload
-    load = [workload.workload_type]
-    if workload.HasField("input_tokens") and workload.HasField("output_tokens"):
-        load.append(f"{workload.input_tokens}/{workload.output_tokens} tokens")
-    if workload.HasField("concurrency"):
-        load.append(f"{workload.concurrency} in flight")
-    if workload.HasField("request_rate"):
-        load.append(f"{figure(workload.request_rate)} req/s sent")
-    if item.config.provenance != PROVENANCE_MEASURED:
-        name = Provenance.Name(item.config.provenance).removeprefix("PROVENANCE_")
-        load.append(name.lower())
     return Text.assemble(
         (names.version(item.config), "bold"),
         f"\n{names.hardware(item.config)}, {names.framework(item.config)}",
-        (f"\n{', '.join(load)} · {item.tool}", "dim"),
+        (f"\n{load_text(item.config)} · {item.tool}", "dim"),
     )

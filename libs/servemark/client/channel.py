@@ -12,6 +12,7 @@ from servemark.client.policy import CallPolicy, Timeouts
 from servemark.client.retry import RetryPolicy
 from servemark.gateway.v1.admin_service_pb2_grpc import AdminServiceStub
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
+from servemark.ingest.v1.storage_service_pb2_grpc import StorageServiceStub
 from servemark.ranking.v1.ranking_service_pb2_grpc import RankingServiceStub
 
 DEFAULT_TARGET = "127.0.0.1:50050"
@@ -34,7 +35,8 @@ _OPTIONS: list[tuple[str, int]] = [
 class Client:
     """One channel and the stubs of every service behind it. Close it, or use it with `with`.
 
-    Unary calls raise ServemarkCallError. The stubs may be used from several threads.
+    Calls with one request raise ServemarkCallError, those that answer with a stream while it is
+    read. The stubs may be used from several threads.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Client:
         channel = grpc.intercept_channel(self._channel, policy)
         self.catalog = CatalogServiceStub(channel)
         self.ingest = IngestServiceStub(channel)
+        self.storage = StorageServiceStub(channel)
         self.ranking = RankingServiceStub(channel)
         self.admin = AdminServiceStub(channel)
 

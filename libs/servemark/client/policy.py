@@ -48,12 +48,36 @@ class _Failed:
         return getattr(self._call, name)
 
 
+class _Answers:
+    """The answers of a call that streams them; the end of a failed one raises our error."""
+
+    def __init__(self, call: Any, target: str) -> None:
+        self._call = call
+        self._target = target
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._call)
+        except grpc.RpcError as error:
+            raise ServemarkCallError.from_rpc_error(error, self._target) from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+
 class CallPolicy(
     grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
     grpc.StreamStreamClientInterceptor,
     grpc.StreamUnaryClientInterceptor,
 ):
-    """Sends the key with every call; gives unary calls a deadline and repeats them within it."""
+    """Sends the key with every call; gives unary calls a deadline and repeats them within it.
+
+    Calls that answer with a stream have no deadline, and are not repeated.
+    """
 
     def __init__(
         self,
@@ -101,6 +125,12 @@ class CallPolicy(
                 return _Failed(call, error)
             self._sleep(delay)
             attempt += 1
+
+    def intercept_unary_stream(
+        self, continuation: Any, client_call_details: grpc.ClientCallDetails, request: Any
+    ) -> Any:
+        call = continuation(self._with_key(client_call_details), request)
+        return _Answers(call, self._target)
 
     def intercept_stream_stream(
         self,

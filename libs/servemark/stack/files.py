@@ -46,6 +46,11 @@ class DataDir:
         return self.root / "logs"
 
     @property
+    def archive(self) -> Path:
+        """The days of results that were archived, where the environment names no other place."""
+        return self.root / "archive"
+
+    @property
     def client_file(self) -> Path:
         """Address and key that the command line uses where it is given none."""
         return self.root / "client.json"

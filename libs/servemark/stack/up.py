@@ -167,6 +167,8 @@ class Stack:
             "SERVEMARK_REDIS_URL": self._servers.redis_url,
             "SERVEMARK_KEY_PEPPER": os.environ.get("SERVEMARK_KEY_PEPPER")
             or self.data.key_pepper(),
+            "SERVEMARK_ARCHIVE_URL": os.environ.get("SERVEMARK_ARCHIVE_URL")
+            or self.data.archive.as_uri(),
         }
         self.settings = read_settings(self._servers.database_url)
         self._services = Services(self.settings, environment, self.data.logs, self.progress.say)

@@ -33,6 +33,12 @@ DECLARE
     shift int;
     missing int;
 BEGIN
+    -- What is shorter is no sketch. The service stores none, and one must not stop a roll-up.
+    IF size < 2 THEN
+        RETURN total;
+    ELSIF cardinality(total) < 2 THEN
+        RETURN sketch;
+    END IF;
     total[2] := total[2] + sketch[2];
     -- One of zeros only has no buckets, and no say in where they begin.
     IF size = 2 THEN

@@ -9,7 +9,12 @@ from typing import Any
 
 import grpc
 
-from servemark.ingest.v1 import ingest_service_pb2_grpc, result_query_pb2, result_stream_pb2
+from servemark.ingest.v1 import (
+    ingest_service_pb2_grpc,
+    result_query_pb2,
+    result_stream_pb2,
+    time_series_pb2,
+)
 from servemark.runtime.errors import FieldViolation, ServemarkError
 from servemark.runtime.server import ServiceServer
 from servemark.runtime.settings import ServiceSettings
@@ -116,6 +121,12 @@ class IngestBehind(ingest_service_pb2_grpc.IngestServiceServicer):
         except asyncio.CancelledError:
             self.seen.cancelled.set()
             raise
+
+    async def QueryTimeSeries(self, request: Any, context: Any) -> Any:
+        """Answers in as many messages as the page has series."""
+        self.seen.note("QueryTimeSeries", context)
+        for number in range(request.page_size):
+            yield time_series_pb2.QueryTimeSeriesResponse(series_id=str(number))
 
     async def GetStreamCursor(self, request: Any, context: Any) -> Any:
         """Answers an empty message, as the rest below."""

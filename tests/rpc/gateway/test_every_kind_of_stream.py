@@ -1,7 +1,4 @@
-"""The forwarder serves all four kinds of methods from nothing but a descriptor.
-
-The contract has no method that answers one request with a stream yet; the day it does, it works.
-"""
+"""The forwarder serves all four kinds of methods from nothing but a descriptor."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -11,6 +11,7 @@ import pytest
 
 from servemark.gateway.v1.api_key_pb2 import RevokeApiKeyRequest
 from servemark.ingest.v1 import result_stream_pb2 as pb
+from servemark.ingest.v1.time_series_pb2 import QueryTimeSeriesRequest
 from servemark.runtime.errors import status_of
 from services.gateway.ending import Ending
 from tests.rpc.gateway.behind import PADDED_ROWS, teaching_error
@@ -48,6 +49,16 @@ async def test_a_summary_follows_the_last_message(stand: Stand) -> None:
 
     answer = await stand.ingest.StreamResults(messages(), metadata=auth(await stand.key("INGEST")))
     assert answer.stored_count == 250
+
+
+async def test_one_request_may_be_answered_by_many_messages(stand: Stand) -> None:
+    request = QueryTimeSeriesRequest(page_size=250)
+    call = stand.ingest.QueryTimeSeries(request, metadata=auth(await stand.key("READ")))
+    assert [answer.series_id async for answer in call] == [str(number) for number in range(250)]
+    no = await refused(
+        stand.ingest.QueryTimeSeries(request, metadata=auth(await stand.key("INGEST"))).read()
+    )
+    assert no.code is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_a_stream_has_no_deadline_of_the_gateways_own(stand: Stand) -> None:

@@ -276,11 +276,18 @@ async def test_times_are_kept_to_the_millisecond_whichever_way_they_come(ingest:
     assert kept == 0
 
 
-async def test_a_batch_may_span_days_in_any_order(ingest: Served) -> None:
+@pytest.mark.parametrize("more", [0, 20])
+async def test_a_batch_may_span_days_in_any_order(ingest: Served, more: int) -> None:
     day = 86_400_000
     midnight = now_ms() // day * day
     moments = [midnight - 1, midnight, midnight - day, midnight - 1 - 40 * day, midnight + 1]
+    moments += [midnight - back * day for back in range(2, 2 + more)]
     content = [row(moment, id=str(uuid7(moment))) for moment in moments]
     _, (ack,) = await append(ingest.stub, header(), as_columns(batch(0, content)))
-    assert ack.stored_count == 5
-    assert ingest.value("SELECT count(DISTINCT tableoid) FROM ingest.benchmark_results") == 3
+    assert ack.stored_count == len(moments)
+    query = "SELECT count(DISTINCT tableoid) FROM ingest.benchmark_results"
+    assert ingest.value(query) == 3 + more
+    # Again, and one of them changed: compared wherever it lies.
+    content[-1].metrics.ttft_p50_ms += 1
+    _, (ack,) = await append(ingest.stub, header(), as_columns(batch(0, content)))
+    assert (ack.duplicate_count, len(ack.rejections)) == (len(moments) - 1, 1)

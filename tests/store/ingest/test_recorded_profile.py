@@ -32,6 +32,10 @@ class Named:
     def forget(self, days: Iterable[date]) -> None:
         self.asked.append("forget")
 
+    def ahead(self) -> Sequence[date]:
+        """No days."""
+        return ()
+
     async def maintain(self) -> None:
         self.asked.append("maintain")
 

@@ -21,6 +21,7 @@ from servemark.client.channel import Client, connect
 from servemark.client.errors import ServemarkCallError
 from servemark.client.policy import Timeouts
 from servemark.client.retry import RetryPolicy
+from servemark.ingest.v1.storage_pb2 import MaintainStorageRequest
 
 Answer = Callable[[grpc.ServicerContext], None]
 
@@ -178,6 +179,20 @@ def test_an_error_says_its_reason_and_every_wrong_field(server: Server, client: 
         "It is wrong; use_case.category: Must not be empty;"
         " use_case.pipeline_tag: Is not a tag (INVALID_FIELD)."
     )
+
+
+def test_a_streamed_answer_comes_with_the_key_and_ends_in_our_words(
+    server: Server, client: Client
+) -> None:
+    # On the wire one answer of a stream is one answer.
+    assert len(list(client.storage.MaintainStorage(MaintainStorageRequest()))) == 1
+    assert server.calls[0][1]["authorization"] == "Bearer sm_1_secret"
+    server.answers = [failing(code_pb2.FAILED_PRECONDITION, "No.", info("ARCHIVE_NOT_USABLE"))]
+    answers = client.storage.MaintainStorage(MaintainStorageRequest())
+    with pytest.raises(ServemarkCallError) as caught:
+        next(answers)
+    assert str(caught.value) == "No (ARCHIVE_NOT_USABLE)."
+    assert answers.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 def test_a_foreign_reason_is_not_taken_for_ours(server: Server, client: Client) -> None:

@@ -28,7 +28,7 @@ if _version_not_supported:
 class AdminServiceStub:
     """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
 
-    The gateway also offers every method of CatalogService, IngestService and RankingService. A call carries
+    The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
     `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
     method needs with PERMISSION_DENIED (SCOPE_MISSING).
     """
@@ -59,7 +59,7 @@ class AdminServiceStub:
 class AdminServiceServicer:
     """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
 
-    The gateway also offers every method of CatalogService, IngestService and RankingService. A call carries
+    The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
     `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
     method needs with PERMISSION_DENIED (SCOPE_MISSING).
     """
@@ -114,7 +114,7 @@ def add_AdminServiceServicer_to_server(servicer, server):
 class AdminService:
     """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
 
-    The gateway also offers every method of CatalogService, IngestService and RankingService. A call carries
+    The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
     `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
     method needs with PERMISSION_DENIED (SCOPE_MISSING).
     """

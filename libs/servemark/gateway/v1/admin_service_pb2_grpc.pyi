@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class AdminServiceStub:
     """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
 
-    The gateway also offers every method of CatalogService, IngestService and RankingService. A call carries
+    The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
     `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
     method needs with PERMISSION_DENIED (SCOPE_MISSING).
     """
@@ -49,7 +49,7 @@ class AdminServiceStub:
 class AdminServiceAsyncStub(AdminServiceStub):
     """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
 
-    The gateway also offers every method of CatalogService, IngestService and RankingService. A call carries
+    The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
     `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
     method needs with PERMISSION_DENIED (SCOPE_MISSING).
     """
@@ -65,7 +65,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
 
-    The gateway also offers every method of CatalogService, IngestService and RankingService. A call carries
+    The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
     `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
     method needs with PERMISSION_DENIED (SCOPE_MISSING).
     """

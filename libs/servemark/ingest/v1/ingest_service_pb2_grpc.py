@@ -5,6 +5,7 @@ import warnings
 
 from servemark.ingest.v1 import result_query_pb2 as servemark_dot_ingest_dot_v1_dot_result__query__pb2
 from servemark.ingest.v1 import result_stream_pb2 as servemark_dot_ingest_dot_v1_dot_result__stream__pb2
+from servemark.ingest.v1 import time_series_pb2 as servemark_dot_ingest_dot_v1_dot_time__series__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -84,6 +85,11 @@ class IngestServiceStub:
                 request_serializer=servemark_dot_ingest_dot_v1_dot_result__query__pb2.ListDailyModelStatsRequest.SerializeToString,
                 response_deserializer=servemark_dot_ingest_dot_v1_dot_result__query__pb2.ListDailyModelStatsResponse.FromString,
                 _registered_method=True)
+        self.QueryTimeSeries = channel.unary_stream(
+                '/servemark.ingest.v1.IngestService/QueryTimeSeries',
+                request_serializer=servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesRequest.SerializeToString,
+                response_deserializer=servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesResponse.FromString,
+                _registered_method=True)
         self.ListRejections = channel.unary_unary(
                 '/servemark.ingest.v1.IngestService/ListRejections',
                 request_serializer=servemark_dot_ingest_dot_v1_dot_result__stream__pb2.ListRejectionsRequest.SerializeToString,
@@ -161,6 +167,17 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def QueryTimeSeries(self, request, context):
+        """Returns metrics over time, bucket by bucket, as one or more series; buckets without runs show as such.
+
+        Results that arrive meanwhile may be in later series and not in earlier ones. Memory on the server does not grow with
+        the answer; read at your own pace. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for a range of more than 5,000
+        buckets; PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRejections(self, request, context):
         """Lists refused rows and why, the latest first.
         """
@@ -205,6 +222,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.ListDailyModelStats,
                     request_deserializer=servemark_dot_ingest_dot_v1_dot_result__query__pb2.ListDailyModelStatsRequest.FromString,
                     response_serializer=servemark_dot_ingest_dot_v1_dot_result__query__pb2.ListDailyModelStatsResponse.SerializeToString,
+            ),
+            'QueryTimeSeries': grpc.unary_stream_rpc_method_handler(
+                    servicer.QueryTimeSeries,
+                    request_deserializer=servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesRequest.FromString,
+                    response_serializer=servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesResponse.SerializeToString,
             ),
             'ListRejections': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRejections,
@@ -415,6 +437,33 @@ class IngestService:
             '/servemark.ingest.v1.IngestService/ListDailyModelStats',
             servemark_dot_ingest_dot_v1_dot_result__query__pb2.ListDailyModelStatsRequest.SerializeToString,
             servemark_dot_ingest_dot_v1_dot_result__query__pb2.ListDailyModelStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryTimeSeries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/servemark.ingest.v1.IngestService/QueryTimeSeries',
+            servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesRequest.SerializeToString,
+            servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

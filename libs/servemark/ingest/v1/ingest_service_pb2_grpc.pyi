@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from servemark.ingest.v1 import result_query_pb2 as _result_query_pb2
 from servemark.ingest.v1 import result_stream_pb2 as _result_stream_pb2
+from servemark.ingest.v1 import time_series_pb2 as _time_series_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -68,6 +69,13 @@ class IngestServiceStub:
     """Lists configurations with their runs condensed: what the ranking is made from."""
     ListDailyModelStats: _grpc.UnaryUnaryMultiCallable[_result_query_pb2.ListDailyModelStatsRequest, _result_query_pb2.ListDailyModelStatsResponse]
     """Lists daily statistics of models. They have every result that was acknowledged before."""
+    QueryTimeSeries: _grpc.UnaryStreamMultiCallable[_time_series_pb2.QueryTimeSeriesRequest, _time_series_pb2.QueryTimeSeriesResponse]
+    """Returns metrics over time, bucket by bucket, as one or more series; buckets without runs show as such.
+
+    Results that arrive meanwhile may be in later series and not in earlier ones. Memory on the server does not grow with
+    the answer; read at your own pace. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for a range of more than 5,000
+    buckets; PAGE_TOKEN_INVALID).
+    """
     ListRejections: _grpc.UnaryUnaryMultiCallable[_result_stream_pb2.ListRejectionsRequest, _result_stream_pb2.ListRejectionsResponse]
     """Lists refused rows and why, the latest first."""
 
@@ -110,6 +118,13 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """Lists configurations with their runs condensed: what the ranking is made from."""
     ListDailyModelStats: _aio.UnaryUnaryMultiCallable[_result_query_pb2.ListDailyModelStatsRequest, _result_query_pb2.ListDailyModelStatsResponse]  # type: ignore[assignment]
     """Lists daily statistics of models. They have every result that was acknowledged before."""
+    QueryTimeSeries: _aio.UnaryStreamMultiCallable[_time_series_pb2.QueryTimeSeriesRequest, _time_series_pb2.QueryTimeSeriesResponse]  # type: ignore[assignment]
+    """Returns metrics over time, bucket by bucket, as one or more series; buckets without runs show as such.
+
+    Results that arrive meanwhile may be in later series and not in earlier ones. Memory on the server does not grow with
+    the answer; read at your own pace. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for a range of more than 5,000
+    buckets; PAGE_TOKEN_INVALID).
+    """
     ListRejections: _aio.UnaryUnaryMultiCallable[_result_stream_pb2.ListRejectionsRequest, _result_stream_pb2.ListRejectionsResponse]  # type: ignore[assignment]
     """Lists refused rows and why, the latest first."""
 
@@ -191,6 +206,19 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_result_query_pb2.ListDailyModelStatsResponse, _abc.Awaitable[_result_query_pb2.ListDailyModelStatsResponse]]:
         """Lists daily statistics of models. They have every result that was acknowledged before."""
+
+    @_abc_1.abstractmethod
+    def QueryTimeSeries(
+        self,
+        request: _time_series_pb2.QueryTimeSeriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_time_series_pb2.QueryTimeSeriesResponse], _abc.AsyncIterator[_time_series_pb2.QueryTimeSeriesResponse]]:
+        """Returns metrics over time, bucket by bucket, as one or more series; buckets without runs show as such.
+
+        Results that arrive meanwhile may be in later series and not in earlier ones. Memory on the server does not grow with
+        the answer; read at your own pace. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for a range of more than 5,000
+        buckets; PAGE_TOKEN_INVALID).
+        """
 
     @_abc_1.abstractmethod
     def ListRejections(

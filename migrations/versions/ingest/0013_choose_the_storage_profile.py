@@ -29,8 +29,8 @@ table wait under names of their own: `native_…` and `hypertable_…`.
 
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
@@ -245,20 +245,41 @@ END
 $$
 """
 
-# Run with the owner's rights: chunks are his.
+# Run with the owner's rights: chunks are his. As its native sister it has the last word: it keeps
+# writers out of the day, counts, and drops only what is archived.
 HYPERTABLE_DROP_RESULT_DAY = """
 CREATE FUNCTION ingest.hypertable_drop_result_day(day date) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '500ms' AS $$
 DECLARE
-    dropped bigint;
+    starts CONSTANT timestamptz := day::timestamp AT TIME ZONE 'UTC';
+    ends CONSTANT timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
+    part text;
+    present bigint;
 BEGIN
+    SELECT format('%I.%I', chunk_schema, chunk_name) INTO part
+    FROM timescaledb_information.chunks
+    WHERE hypertable_schema = 'ingest' AND hypertable_name = 'benchmark_results'
+        AND range_start = starts;
+    IF part IS NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('LOCK TABLE %s IN SHARE MODE', part);
+    SELECT count(*) INTO present FROM ingest.benchmark_results
+    WHERE benchmarked_at >= starts AND benchmarked_at < ends;
+    IF present > 0 AND NOT EXISTS (
+        SELECT FROM ingest.archived_days AS archived
+        WHERE archived.day = hypertable_drop_result_day.day AND archived.row_count = present
+            AND archived.dropped_at IS NULL
+    ) THEN
+        RETURN false;
+    END IF;
+    PERFORM ingest.mark_day(day);
     EXECUTE format(
-        'SELECT count(*) FROM %I.drop_chunks('
-        '''ingest.benchmark_results'', older_than => $2, newer_than => $1)',
+        'SELECT %I.drop_chunks(''ingest.benchmark_results'', older_than => $2, newer_than => $1)',
         ingest.timescale_schema()
-    ) INTO dropped USING
-        day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC';
-    RETURN dropped > 0;
+    ) USING starts, ends;
+    RETURN true;
 END
 $$
 """
