@@ -38,6 +38,16 @@ class Place:
         """Results in the table."""
         return int(servers.fetch_value(self.dsn, "SELECT count(*) FROM ingest.benchmark_results"))
 
+    async def settle(self) -> None:
+        """Returns once the roll-ups have caught up: they work hardest when a stream has ended."""
+        marks = (
+            "SELECT (SELECT count(*) FROM ingest.dirty_days)"
+            " + (SELECT count(*) FROM ingest.dirty_configs)"
+        )
+        async with asyncio.timeout(120):
+            while await asyncio.to_thread(servers.fetch_value, self.dsn, marks):
+                await asyncio.sleep(0.1)
+
     def empty(self) -> None:
         """Takes every result away, and leaves nothing for a checkpoint to do."""
         servers.execute(self.dsn, "TRUNCATE ingest.benchmark_results", "CHECKPOINT")
