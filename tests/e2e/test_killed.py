@@ -41,9 +41,36 @@ print(summary.stored, summary.duplicates, summary.rejected, summary.replayed)
 """
 
 
-def _runner(stack: RunningStack, stream_id: str, pause: float) -> subprocess.Popen[str]:
+# One that knows no messages: it adds each result as it comes, by the names of what was measured.
+PLAIN_RUNNER = """
+import sys, time
+from servemark.client.channel import connect
+from servemark.client.records import config_of
+from tests.support.runs import records
+
+pause = float(sys.argv[2])
+with connect() as client:
+    with client.stream(tool="vllm", provenance="measured", flush_seconds=0.02) as stream:
+        for number, record in enumerate(records(int(sys.argv[3]))):
+            stream.add_result(
+                config_of(record),
+                benchmark_time=record.benchmarked_at,
+                key=f"run {number}",
+                ttft_p50_ms=record.ttft_p50_ms,
+                throughput_tokens_sec=record.throughput_tokens_sec,
+            )
+            if number % 100 == 99:
+                time.sleep(pause)
+        summary = stream.close()
+print(summary.stored, summary.duplicates, summary.rejected, summary.replayed)
+"""
+
+
+def _runner(
+    stack: RunningStack, stream_id: str, pause: float, program: str = RUNNER
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", RUNNER, stream_id, str(pause), str(ROWS)],
+        [sys.executable, "-c", program, stream_id, str(pause), str(ROWS)],
         env={
             **os.environ,
             "SERVEMARK_TARGET": stack.target,
@@ -74,6 +101,25 @@ def _count(dsn: str) -> tuple[int, int]:
     )
 
 
+def test_a_plain_runner_killed_in_the_middle_may_simply_run_again(
+    stack: RunningStack, module_database: str
+) -> None:
+    first = _runner(stack, "", 0.1, PLAIN_RUNNER)
+    wait_until(lambda: _count(module_database)[0] >= 500, 30, "the runner is on its way")
+    first.kill()
+    first.wait()
+    on_its_way, _ = _count(module_database)
+    assert 500 <= on_its_way < ROWS
+
+    second = _runner(stack, "", 0.0, PLAIN_RUNNER)
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0
+    stored, duplicates, rejected, _ = map(int, output.split())
+    assert (stored + duplicates, rejected) == (ROWS, 0)
+    assert duplicates >= on_its_way
+    assert _count(module_database) == (ROWS, ROWS)
+
+
 def test_a_client_killed_in_the_middle_resumes_with_nothing_lost(
     stack: RunningStack, module_database: str
 ) -> None:
@@ -99,11 +145,12 @@ def test_a_client_killed_in_the_middle_resumes_with_nothing_lost(
     assert cursor.stored_count == ROWS
 
 
+@pytest.mark.parametrize("program", [RUNNER, PLAIN_RUNNER], ids=["rows", "plain"])
 @pytest.mark.parametrize("service", ["ingest", "gateway"])
 def test_a_service_killed_in_the_middle_loses_nothing(
-    stack: RunningStack, module_database: str, service: str
+    stack: RunningStack, module_database: str, service: str, program: str
 ) -> None:
-    runner = _runner(stack, str(uuid.uuid4()), pause=0.05)
+    runner = _runner(stack, str(uuid.uuid4()), 0.05, program)
     kills = 0
     while runner.poll() is None and kills < 3:
         before = _count(module_database)[0]
