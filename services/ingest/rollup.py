@@ -15,6 +15,8 @@ log = structlog.get_logger()
 # The share of one connection's time that the roll-ups take at most while results stream in. Readers
 # calculate what is not rolled up themselves, so that nothing but their time depends on it.
 _SHARE: Final = 0.05
+# With no mark anywhere, turns only look for windows that have moved on with the day.
+_IDLE_SECONDS: Final = 30.0
 
 
 class RollUp:
@@ -28,11 +30,13 @@ class RollUp:
         self,
         newest: Callable[[], Awaitable[datetime | None]],
         *turns: Callable[[], Awaitable[Turn]],
-        interval: float = 1.0,
+        interval: float = 0.2,
     ) -> None:
         self._newest = newest
         self._turns = turns
         self._interval = interval
+        self._last_turns = -_IDLE_SECONDS
+        self._more = False
 
     async def run(self) -> None:
         """Calculates until cancelled. A database that is away is waited for, not fatal."""
@@ -53,6 +57,9 @@ class RollUp:
         """Whether more waits, after a turn of each and the rest that it has to be followed by."""
         seen = await self._newest()
         started = time.perf_counter()
+        if seen is None and not self._more and started - self._last_turns < _IDLE_SECONDS:
+            return False
+        self._last_turns = started
         turns = [await take() for take in self._turns]
         ended = time.perf_counter()
         rested = ended + (ended - started) * (1 / _SHARE - 1)
@@ -62,4 +69,5 @@ class RollUp:
                 break
             seen = newest
             await asyncio.sleep(self._interval)
-        return any(turn.more for turn in turns)
+        self._more = any(turn.more for turn in turns)
+        return self._more

@@ -1,106 +1,104 @@
 """Configurations and results as they come out of queries."""
 
-from typing import Any
-
-from sqlalchemy import Row, Text, cast
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final
+from uuid import UUID
 
 from services.ingest.metrics import METRIC_COLUMNS
 from services.ingest.records import Config, NewConfig, Parts, Result, Shape
-from services.ingest.tables import benchmark_configs, benchmark_results
+from services.ingest.store_filter import Arguments
+from services.ingest.tables import benchmark_configs
 
-_c = benchmark_configs.c
-_r = benchmark_results.c
+# What makes a configuration, in the order of `config_from_row`.
+_CONFIG: Final = (
+    "id",
+    "model_id",
+    "model_version_id",
+    "hardware_config_id",
+    "framework_id",
+    "workload_type",
+    "input_tokens",
+    "output_tokens",
+    "concurrency",
+    "request_rate",
+    "tensor_parallel",
+    "pipeline_parallel",
+    "data_parallel",
+    "expert_parallel",
+    "provenance",
+    "created_at",
+)
+CONFIG_COLUMNS: Final = tuple(benchmark_configs.c[name] for name in _CONFIG)
 
-# Labelled, because a result has columns of the same names.
-CONFIG_COLUMNS = tuple(
-    column.label(f"config_{column.name}")
-    for column in (
-        _c.model_id,
-        _c.model_version_id,
-        _c.hardware_config_id,
-        _c.framework_id,
-        _c.workload_type,
-        _c.input_tokens,
-        _c.output_tokens,
-        _c.concurrency,
-        _c.request_rate,
-        _c.tensor_parallel,
-        _c.pipeline_parallel,
-        _c.data_parallel,
-        _c.expert_parallel,
-        _c.provenance,
-        _c.created_at,
+# What makes a result, in the order of `result_from_row`.
+RESULT_COLUMNS: Final = ", ".join(
+    (
+        "id",
+        "config_id",
+        "benchmarked_at",
+        *METRIC_COLUMNS,
+        "percentile_source",
+        "batch_size",
+        "sequence_length",
+        "request_count",
+        "failed_request_count",
+        # As text: a driver's numbers would round what JSON can say.
+        "detailed_metrics::text",
+        "ttft_sketch",
+        "tpot_sketch",
+        "source_sha256",
+        "tool",
+        "tool_version",
+        "stream_id",
+        "created_at",
     )
 )
+_METRICS: Final = slice(3, 3 + len(METRIC_COLUMNS))
 
-RESULT_COLUMNS = (
-    _r.id,
-    _r.config_id,
-    _r.benchmarked_at,
-    *(_r[name] for name in METRIC_COLUMNS),
-    _r.percentile_source,
-    _r.batch_size,
-    _r.sequence_length,
-    _r.request_count,
-    _r.failed_request_count,
-    # As text: a driver's numbers would round what JSON can say.
-    cast(_r.detailed_metrics, Text).label("detailed_metrics"),
-    _r.ttft_sketch,
-    _r.tpot_sketch,
-    _r.source_sha256,
-    _r.tool,
-    _r.tool_version,
-    _r.stream_id,
-    _r.created_at,
-)
+Fetch = Callable[..., Awaitable[Sequence[Any]]]
 
 
-def config_from_row(row: Row[Any]) -> Config:
-    """The configuration in a row of `config_id` and CONFIG_COLUMNS."""
+def config_from_row(row: Sequence[Any]) -> Config:
+    """The configuration in a row of CONFIG_COLUMNS."""
     return Config(
-        id=row.config_id,
-        key=NewConfig(
-            parts=Parts(
-                model_id=row.config_model_id,
-                model_version_id=row.config_model_version_id,
-                hardware_config_id=row.config_hardware_config_id,
-                framework_id=row.config_framework_id,
-            ),
-            shape=Shape(
-                workload_type=row.config_workload_type,
-                input_tokens=row.config_input_tokens,
-                output_tokens=row.config_output_tokens,
-                concurrency=row.config_concurrency,
-                request_rate=row.config_request_rate,
-                tensor_parallel=row.config_tensor_parallel,
-                pipeline_parallel=row.config_pipeline_parallel,
-                data_parallel=row.config_data_parallel,
-                expert_parallel=row.config_expert_parallel,
-            ),
-            provenance=row.config_provenance,
-        ),
-        created_at=row.config_created_at,
+        id=row[0],
+        key=NewConfig(parts=Parts(*row[1:5]), shape=Shape(*row[5:14]), provenance=row[14]),
+        created_at=row[15],
     )
 
 
-def result_from_row(row: Row[Any], config: Config) -> Result:
-    """The result of that configuration in a row of RESULT_COLUMNS."""
+async def configs_by_id(
+    fetch: Fetch, ids: Iterable[UUID], models: Iterable[UUID] = ()
+) -> dict[UUID, Config]:
+    """The configurations with these ids; quicker where all of their models are named."""
+    arguments = Arguments()
+    conditions = f"id = {arguments.any_of(set(ids), 'uuid')}"
+    of_models = set(models)
+    if of_models:
+        conditions += f" AND model_id = {arguments.any_of(of_models, 'uuid')}"
+    query = f"SELECT {', '.join(_CONFIG)} FROM benchmark_configs WHERE {conditions}"  # noqa: S608
+    return {row[0]: config_from_row(row) for row in await fetch(query, *arguments.values)}
+
+
+def result_from_row(row: Sequence[Any], config: Config) -> Result:
+    """The result of that configuration in a row that begins with RESULT_COLUMNS."""
+    rest = row[_METRICS.stop :]
     return Result(
-        id=row.id,
+        id=row[0],
         config=config,
-        benchmarked_at=row.benchmarked_at,
-        metrics={name: getattr(row, name) for name in METRIC_COLUMNS},
-        percentile_source=row.percentile_source,
-        batch_size=row.batch_size,
-        sequence_length=row.sequence_length,
-        request_count=row.request_count,
-        failed_request_count=row.failed_request_count,
-        detailed_metrics=row.detailed_metrics,
-        ttft_sketch=row.ttft_sketch,
-        tpot_sketch=row.tpot_sketch,
-        source_sha256=row.source_sha256,
-        tool=row.tool,
-        tool_version=row.tool_version,
-        stream_id=row.stream_id,
-        created_at=row.created_at,
+        benchmarked_at=row[2],
+        metrics=dict(zip(METRIC_COLUMNS, row[_METRICS], strict=True)),
+        percentile_source=rest[0],
+        batch_size=rest[1],
+        sequence_length=rest[2],
+        request_count=rest[3],
+        failed_request_count=rest[4],
+        detailed_metrics=rest[5],
+        ttft_sketch=rest[6],
+        tpot_sketch=rest[7],
+        source_sha256=rest[8],
+        tool=rest[9],
+        tool_version=rest[10],
+        stream_id=rest[11],
+        created_at=rest[12],
     )

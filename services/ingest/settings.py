@@ -19,7 +19,7 @@ class IngestSettings(ServiceSettings):
     retention_days: int = Field(default=3650, ge=1, le=36_500)
     archive_url: str = ""
     max_bytes_in_flight: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
-    roll_up_seconds: float = Field(default=1.0, gt=0, le=3600)
+    roll_up_seconds: float = Field(default=0.2, gt=0, le=3600)
     maintenance_seconds: float = Field(default=3600.0, gt=0, le=86_400)
     failpoints: str = ""
 

@@ -5,23 +5,20 @@ itself, from the same snapshot that it reads the others from, and so sees what t
 day's statistics outlive its results: what was counted from more of them than are there now stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, Uuid, bindparam, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+import orjson
 
-from servemark.runtime.database import Database, driver_connection
+from servemark.runtime.database import Database, Snapshot, driver_connection
 from servemark.runtime.ids import uuid7
 from services.ingest.records import DailyStats, Turn
-from services.ingest.store_filter import Arguments, among
-from services.ingest.tables import benchmark_configs
-
-_c = benchmark_configs.c
+from services.ingest.rows import Fetch
+from services.ingest.store_filter import Arguments, where
 
 # Marks looked at in one turn of the roll-up, and days of a model that it calculates.
 _MARKS: Final = 50_000
@@ -30,11 +27,10 @@ _DAYS_A_TURN: Final = 100
 # Marks name the same days again and again: all are taken, each day is calculated once, and what is
 # too much for a turn goes back, in the order it came. Code that marks no configurations may still
 # run somewhere; all of its models' are marked then.
-_CLAIM = text(
-    """
+_CLAIM: Final = """
     WITH claimed AS (
         DELETE FROM dirty_days WHERE id IN (
-            SELECT id FROM dirty_days ORDER BY id LIMIT :marks FOR UPDATE SKIP LOCKED
+            SELECT id FROM dirty_days ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         RETURNING id, model_id, stats_date, created_at, configs_marked
     ), days AS (
@@ -43,29 +39,28 @@ _CLAIM = text(
         FROM claimed GROUP BY model_id, stats_date
     ), put_back AS (
         INSERT INTO dirty_days (model_id, stats_date, created_at, configs_marked)
-        SELECT model_id, stats_date, newest, true FROM days WHERE place > :days ORDER BY place
+        SELECT model_id, stats_date, newest, true FROM days WHERE place > $2 ORDER BY place
     ), condensed AS (
         INSERT INTO dirty_configs (config_ids)
         SELECT array_agg(id) FROM benchmark_configs
         WHERE model_id IN (SELECT model_id FROM claimed WHERE NOT configs_marked)
         HAVING count(*) > 0
     )
-    SELECT model_id, stats_date, (SELECT count(*) FROM days) > :days AS more
-    FROM days WHERE place <= :days
-    """
-)
+    SELECT model_id, stats_date, (SELECT count(*) FROM days) > $2 AS more
+    FROM days WHERE place <= $2
+"""
 
-_LOCK = text(
-    "SELECT pg_advisory_xact_lock(key) FROM ("
-    "SELECT hashtextextended(name, 0) AS key FROM unnest(:keys) AS name ORDER BY key"
-    ") AS keys"
-).bindparams(bindparam("keys", type_=ARRAY(Text())))
+_LOCK: Final = """
+    SELECT pg_advisory_xact_lock(key) FROM (
+        SELECT hashtextextended(name, 0) AS key FROM unnest($1::text[]) AS name ORDER BY key
+    ) AS keys
+"""
 
 # One day of some models, whose versions are named: a few of many are read through the index of the
 # versions' times. A percentile over runs and one over requests are different quantities; the row
 # says which.
 _CALCULATION: Final = """
-    SELECT model_id, CAST(:day AS date) AS stats_date, avg_accuracy, avg_throughput,
+    SELECT model_id, $1::date AS stats_date, avg_accuracy, avg_throughput,
         coalesce(sketch_p95, run_p95) AS p95_latency_ms, total_benchmarks,
         jsonb_strip_nulls(jsonb_build_object(
             'p95_latency_source', CASE
@@ -96,24 +91,20 @@ _CALCULATION: Final = """
             sum(request_count) AS request_count,
             sum(failed_request_count) AS failed_request_count
         FROM benchmark_results AS result
-        WHERE result.model_version_id = ANY(:versions)
-            AND result.benchmarked_at >= :starts AND result.benchmarked_at < :ends
+        WHERE result.model_version_id = ANY($2::uuid[])
+            AND result.benchmarked_at >= $3 AND result.benchmarked_at < $4
         GROUP BY result.model_id
     ) AS figures
 """
-_VERSIONS: Final = bindparam("versions", type_=ARRAY(Uuid()))
-_CALCULATE: Final = text(_CALCULATION).bindparams(_VERSIONS)
-
 # Results only ever come, until their whole day is dropped: fewer of them than were counted before
 # means that they were.
-_ROLL_UP: Final = text(
-    f"""
+_ROLL_UP: Final = f"""
     INSERT INTO daily_model_stats AS stats (
         id, model_id, stats_date, avg_accuracy, avg_throughput, p95_latency_ms,
         total_benchmarks, aggregated_metrics, updated_at
     )
     SELECT wanted.id, calculated.* FROM ({_CALCULATION}) AS calculated
-    JOIN unnest(:ids, :models) AS wanted (id, model_id) USING (model_id)
+    JOIN unnest($5::uuid[], $6::uuid[]) AS wanted (id, model_id) USING (model_id)
     ON CONFLICT (model_id, stats_date) DO UPDATE SET
         avg_accuracy = excluded.avg_accuracy,
         avg_throughput = excluded.avg_throughput,
@@ -122,12 +113,18 @@ _ROLL_UP: Final = text(
         aggregated_metrics = excluded.aggregated_metrics,
         updated_at = excluded.updated_at
     WHERE excluded.total_benchmarks >= stats.total_benchmarks
-    """  # noqa: S608  (all of it is ours)
-).bindparams(_VERSIONS, *(bindparam(name, type_=ARRAY(Uuid())) for name in ("ids", "models")))
+"""  # noqa: S608  (all of it is ours)
 
-_COLUMNS: Final = (
-    "avg_accuracy, avg_throughput, p95_latency_ms, total_benchmarks, aggregated_metrics, updated_at"
-)
+# What a day is read with, and what its other figures are called in the table.
+_READ: Final = ("stats_date", "model_id", "total_benchmarks")
+COLUMNS: Final = {
+    "avg_accuracy": "avg_accuracy",
+    "avg_throughput": "avg_throughput",
+    "p95_latency_ms": "p95_latency_ms",
+    "updated_at": "updated_at",
+    # As text: the driver's own way to read JSON is the slower one.
+    "metrics": "aggregated_metrics::text",
+}
 
 
 class DailyStore:
@@ -135,6 +132,8 @@ class DailyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Whether the reading before met a marked day: the next one probably does, too.
+        self._expect_stale = False
 
     async def roll_up(self) -> Turn:
         """Calculates up to 100 marked days of models anew.
@@ -144,18 +143,55 @@ class DailyStore:
         after the first was committed, so that the later figures, which know more, stay.
         """
         async with self._database.transaction() as connection:
-            marks = (
-                await connection.execute(_CLAIM, {"marks": _MARKS, "days": _DAYS_A_TURN})
-            ).all()
+            driver = await driver_connection(connection)
+            marks = await driver.fetch(_CLAIM, _MARKS, _DAYS_A_TURN)
             if not marks:
                 return Turn()
-            wanted = sorted((mark.stats_date, mark.model_id) for mark in marks)
-            await _take_turns(connection, wanted)
-            versions = await _versions(connection, {model_id for _, model_id in wanted})
+            wanted = sorted((mark["stats_date"], mark["model_id"]) for mark in marks)
+            # One order everywhere, so that nobody waits in a circle.
+            keys = [f"daily_model_stats {day} {model_id}" for day, model_id in wanted]
+            await driver.execute(_LOCK, keys)
+            versions = await _versions(driver.fetch, (model_id for _, model_id in wanted))
             for day, models in _by_day(wanted):
-                ids = {"ids": [uuid7() for _ in models], "models": models}
-                await connection.execute(_ROLL_UP, _span(day, models, versions) | ids)
-        return Turn(len(wanted), marks[0].more)
+                ids = [uuid7() for _ in models]
+                await driver.execute(_ROLL_UP, *_span(day, models, versions), ids, models)
+        return Turn(len(wanted), marks[0]["more"])
+
+    async def days(
+        self,
+        names: Sequence[str],
+        model_ids: Sequence[UUID],
+        start: date | None,
+        end: date | None,
+        after: tuple[date, UUID] | None,
+        limit: int,
+    ) -> list[Any]:
+        """Up to `limit` days, the latest first, then by model, after the day and model named.
+
+        Each a row of `stats_date`, `model_id`, `total_benchmarks` and the named ones of COLUMNS.
+        All of them are as of one moment.
+        """
+        if not self._expect_stale:
+            # Mostly no day is marked: then one statement says it all.
+            arguments = Arguments()
+            query = _page(names, model_ids, start, end, after, limit, arguments)
+            rows = await self._database.fetch(query, *arguments.values)
+            if not any(row["is_stale"] for row in rows):
+                return rows
+        self._expect_stale = False
+        found: list[Any] = []
+        async with self._database.snapshot() as snapshot:
+            while len(found) < limit:
+                size = limit - len(found)
+                arguments = Arguments()
+                query = _page(names, model_ids, start, end, after, size, arguments)
+                rows = await snapshot.fetch(query, *arguments.values)
+                self._expect_stale |= any(row["is_stale"] for row in rows)
+                found += await _with_stale(snapshot, names, rows)
+                if len(rows) < size:
+                    break
+                after = rows[-1]["stats_date"], rows[-1]["model_id"]
+        return found
 
     async def page(
         self,
@@ -165,52 +201,51 @@ class DailyStore:
         after: tuple[date, UUID] | None,
         limit: int,
     ) -> list[DailyStats]:
-        """Up to `limit` days, the latest first, then by model, after the day and model named."""
-        found: list[DailyStats] = []
-        async with self._database.snapshot() as connection:
-            driver = await driver_connection(connection)
-            while len(found) < limit:
-                size = limit - len(found)
-                query, arguments = _page(model_ids, start, end, after, size)
-                rows = await driver.fetch(query, *arguments)
-                found += await _with_stale(connection, rows)
-                if len(rows) < size:
-                    break
-                after = rows[-1]["stats_date"], rows[-1]["model_id"]
-        return found
+        """As `days`, with everything that is known of them."""
+        rows = await self.days(tuple(COLUMNS), model_ids, start, end, after, limit)
+        return [_stats(row) for row in rows]
 
 
-async def _with_stale(connection: AsyncConnection, rows: Sequence[Any]) -> list[DailyStats]:
-    """The statistics of the rows, of stale ones as the results are now."""
+async def _with_stale(snapshot: Snapshot, names: Sequence[str], rows: Sequence[Any]) -> list[Any]:
+    """The rows, the stale ones as the results are now."""
     stale = [(row["stats_date"], row["model_id"]) for row in rows if row["is_stale"]]
+    if not stale:
+        return list(rows)
     made: dict[tuple[date, UUID], Any] = {}
-    versions = await _versions(connection, {model_id for _, model_id in stale}) if stale else {}
+    versions = await _versions(snapshot.fetch, (model_id for _, model_id in stale))
+    query = f"SELECT {_selected(names)} FROM ({_CALCULATION}) AS calculated"  # noqa: S608
     for day, models in _by_day(stale):
-        for row in await connection.execute(_CALCULATE, _span(day, models, versions)):
-            made[day, row.model_id] = row._mapping
-    found = []
-    for row in rows:
-        fresh = made.get((row["stats_date"], row["model_id"]))
-        count = row["total_benchmarks"]
-        if fresh is not None and (count is None or fresh["total_benchmarks"] >= count):
-            found.append(_stats(fresh))
-        elif count is not None:
-            found.append(_stats(row))
-    return found
+        for row in await snapshot.fetch(query, *_span(day, models, versions)):
+            made[day, row["model_id"]] = row
+    return [row for row in (_newer(row, made) for row in rows) if row is not None]
+
+
+def _newer(row: Any, made: Mapping[tuple[date, UUID], Any]) -> Any:
+    """What is known of a day: as it is now, or as it was while its results were there."""
+    fresh = made.get((row["stats_date"], row["model_id"])) if row["is_stale"] else row
+    count = row["total_benchmarks"]
+    if fresh is not None and (count is None or fresh["total_benchmarks"] >= count):
+        return fresh
+    return None if count is None else row
+
+
+def _selected(names: Sequence[str]) -> str:
+    return ", ".join([*_READ, *(f"{COLUMNS[name]} AS {name}" for name in names)])
 
 
 def _page(
+    names: Sequence[str],
     model_ids: Sequence[UUID],
     start: date | None,
     end: date | None,
     after: tuple[date, UUID] | None,
     limit: int,
-) -> tuple[str, list[Any]]:
-    """What is rolled up, and the marked days with what was, with the arguments."""
-    arguments = Arguments()
-    conditions = ["true"]
+    arguments: Arguments,
+) -> str:
+    """What is rolled up, and the marked days with what was."""
+    conditions = []
     if model_ids:
-        conditions.append(f"model_id = ANY({arguments.add(list(model_ids))}::uuid[])")
+        conditions.append(f"model_id = {arguments.any_of(model_ids, 'uuid')}")
     if start is not None:
         conditions.append(f"stats_date >= {arguments.add(start)}")
     if end is not None:
@@ -218,27 +253,17 @@ def _page(
     if after is not None:
         day, model = arguments.add(after[0]), arguments.add(after[1])
         conditions.append(f"stats_date <= {day} AND (stats_date < {day} OR model_id > {model})")
-    narrowed = " AND ".join(conditions)
-    query = f"""
+    unmarked = "(model_id, stats_date) NOT IN (SELECT model_id, stats_date FROM marked)"
+    return f"""
         WITH marked AS (
-            SELECT DISTINCT model_id, stats_date FROM dirty_days WHERE {narrowed}
+            SELECT DISTINCT model_id, stats_date FROM dirty_days {where(conditions)}
         )
-        SELECT model_id, stats_date, {_COLUMNS}, false AS is_stale
-        FROM daily_model_stats
-        WHERE (model_id, stats_date) NOT IN (SELECT model_id, stats_date FROM marked)
-            AND {narrowed}
+        SELECT {_selected(names)}, false AS is_stale
+        FROM daily_model_stats {where([unmarked, *conditions])}
         UNION ALL
-        SELECT model_id, stats_date, {_COLUMNS}, true
+        SELECT {_selected(names)}, true
         FROM marked LEFT JOIN daily_model_stats USING (model_id, stats_date)
-        ORDER BY stats_date DESC, model_id LIMIT {arguments.add(limit)}
-    """  # noqa: S608  (names are ours, values are arguments)
-    return query, arguments.values
-
-
-async def _take_turns(connection: AsyncConnection, wanted: Sequence[tuple[date, UUID]]) -> None:
-    """Locks each day and model until the commit, in one order everywhere."""
-    keys = [f"daily_model_stats {day} {model_id}" for day, model_id in wanted]
-    await connection.execute(_LOCK, {"keys": keys})
+        ORDER BY stats_date DESC, model_id LIMIT {arguments.add(limit)}"""  # noqa: S608  (as above)
 
 
 def _by_day(wanted: Sequence[tuple[date, UUID]]) -> list[tuple[date, list[UUID]]]:
@@ -247,29 +272,29 @@ def _by_day(wanted: Sequence[tuple[date, UUID]]) -> list[tuple[date, list[UUID]]
     return [(day, [model_id for _, model_id in group]) for day, group in days]
 
 
-async def _versions(connection: AsyncConnection, models: set[UUID]) -> dict[UUID, list[UUID]]:
+async def _versions(fetch: Fetch, models: Iterable[UUID]) -> dict[UUID, list[UUID]]:
     """The versions of each model that were measured."""
-    query = select(_c.model_id, _c.model_version_id).where(among(_c.model_id, sorted(models)))
+    query = (
+        "SELECT DISTINCT model_id, model_version_id FROM benchmark_configs "
+        "WHERE model_id = ANY($1::uuid[])"
+    )
     versions: dict[UUID, list[UUID]] = {}
-    for model_id, version_id in await connection.execute(query.distinct()):
+    for model_id, version_id in await fetch(query, sorted(set(models))):
         versions.setdefault(model_id, []).append(version_id)
     return versions
 
 
 def _span(
     day: date, models: Sequence[UUID], versions: Mapping[UUID, Sequence[UUID]]
-) -> dict[str, Any]:
+) -> tuple[date, list[UUID], datetime, datetime]:
+    """The first arguments of a calculation."""
     starts = datetime.combine(day, time(), UTC)
-    return {
-        "day": day,
-        "versions": [version for model in models for version in versions.get(model, ())],
-        "starts": starts,
-        "ends": starts + timedelta(days=1),
-    }
+    wanted = [version for model in models for version in versions.get(model, ())]
+    return day, wanted, starts, starts + timedelta(days=1)
 
 
-def _stats(row: Any) -> DailyStats:
-    known = row["aggregated_metrics"]
+def _stats(row: Mapping[str, Any]) -> DailyStats:
+    known = orjson.loads(row["metrics"])
     return DailyStats(
         model_id=row["model_id"],
         stats_date=row["stats_date"],

@@ -1,25 +1,15 @@
-"""A filter as conditions in SQL: what a configuration alone decides, and what a single run does."""
+"""A filter as conditions in SQL: what a configuration alone decides, and what a single run does.
 
-from collections.abc import Sequence
+Statements that read go straight to the driver, as text: thousands of rows come back, and nothing
+else is done with them. Names in the text are ours; every value is an argument.
+"""
+
+from collections.abc import Iterable
 from typing import Any, Final
-
-from sqlalchemy import ARRAY, ColumnElement, Double, Text, Uuid, any_, bindparam, select
 
 from services.ingest.metrics import LARGER_IS_BETTER
 from services.ingest.records import ResultFilter
-from services.ingest.tables import benchmark_configs, benchmark_results
 
-_c = benchmark_configs.c
-_r = benchmark_results.c
-
-
-def among(column: Any, values: Sequence[Any], kind: Any = None) -> ColumnElement[bool]:
-    """Whether the column's value is one of `values`, which are sent as one array."""
-    array = bindparam(None, list(values), type_=ARRAY(kind or Uuid()))
-    return column == any_(array)  # type: ignore[no-any-return]
-
-
-_TYPES: Final = {"uuid": Uuid(), "text": Text()}
 # Column of a configuration, field of ResultFilter, type.
 _CONFIG_FILTERS: Final = (
     ("model_id", "model_ids", "uuid"),
@@ -33,60 +23,62 @@ _CONFIG_FILTERS: Final = (
 
 
 class Arguments:
-    """The arguments of a statement that goes straight to the driver."""
+    """The arguments of a statement."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
 
-    def add(self, value: Any) -> str:
-        """The placeholder of one more argument."""
+    def add(self, value: Any, kind: str = "") -> str:
+        """The placeholder of one more argument, cast to the type if one is named."""
         self.values.append(value)
-        return f"${len(self.values)}"
+        return f"${len(self.values)}::{kind}" if kind else f"${len(self.values)}"
+
+    def any_of(self, values: Iterable[Any], kind: str) -> str:
+        """`ANY(…)` of the values, for a column of that type."""
+        return f"ANY({self.add(list(values), f'{kind}[]')})"
 
 
-def config_conditions(wanted: ResultFilter) -> list[ColumnElement[bool]]:
-    """The conditions on `benchmark_configs`."""
+def config_conditions(
+    wanted: ResultFilter, arguments: Arguments, id_column: str = "id"
+) -> list[str]:
+    """The conditions on a configuration, whose own id is called `id_column`."""
     return [
-        among(_c["id" if column == "config_id" else column], getattr(wanted, field), _TYPES[kind])
+        f"{id_column if column == 'config_id' else column} = "
+        + arguments.any_of(getattr(wanted, field), kind)
         for column, field, kind in _CONFIG_FILTERS
         if getattr(wanted, field)
     ]
 
 
-def config_conditions_text(wanted: ResultFilter, arguments: Arguments) -> list[str]:
-    """The same as text, with a configuration's id called `config_id`."""
-    return [
-        f"{column} = ANY({arguments.add(list(getattr(wanted, field)))}::{kind}[])"
-        for column, field, kind in _CONFIG_FILTERS
-        if getattr(wanted, field)
-    ]
+def run_conditions(wanted: ResultFilter, arguments: Arguments) -> list[str]:
+    """The conditions on a run alone. A run without a limited figure is left out."""
+    conditions = []
+    if wanted.start_time is not None:
+        conditions.append(f"benchmarked_at >= {arguments.add(wanted.start_time)}")
+    if wanted.end_time is not None:
+        conditions.append(f"benchmarked_at < {arguments.add(wanted.end_time)}")
+    for limit in wanted.limits:
+        sign = ">=" if limit.column in LARGER_IS_BETTER else "<="
+        # Written into the statement: the partial index on latency serves only a known limit.
+        conditions.append(f"{limit.column} {sign} {limit.limit!r}::float8")
+    return conditions
 
 
-def result_conditions(wanted: ResultFilter) -> list[ColumnElement[bool]]:
+def result_conditions(wanted: ResultFilter, arguments: Arguments) -> list[str]:
     """All conditions, on `benchmark_results` alone."""
     conditions = [
-        among(_r[column], getattr(wanted, field), _TYPES[kind])
+        f"{column} = {arguments.any_of(getattr(wanted, field), kind)}"
         for column, field, kind in _CONFIG_FILTERS
-        if column in _r and getattr(wanted, field)
+        if column != "provenance" and getattr(wanted, field)
     ]
     if wanted.provenances:
-        of_kind = select(_c.id).where(among(_c.provenance, wanted.provenances, Text()))
-        conditions.append(_r.config_id.in_(of_kind))
-    return [*conditions, *run_conditions(wanted)]
+        kinds = arguments.any_of(wanted.provenances, "text")
+        of_kind = f"SELECT id FROM benchmark_configs WHERE provenance = {kinds}"  # noqa: S608
+        conditions.append(f"config_id IN ({of_kind})")
+    return [*conditions, *run_conditions(wanted, arguments)]
 
 
-def run_conditions(wanted: ResultFilter) -> list[ColumnElement[bool]]:
-    """The conditions on `benchmark_results`. A run without a limited figure is left out."""
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.start_time is not None:
-        conditions.append(_r.benchmarked_at >= wanted.start_time)
-    if wanted.end_time is not None:
-        conditions.append(_r.benchmarked_at < wanted.end_time)
-    for limit in wanted.limits:
-        # Written into the statement: the partial index on latency serves only a known limit.
-        value: ColumnElement[float] = bindparam(
-            None, limit.limit, type_=Double(), literal_execute=True
-        )
-        column = _r[limit.column]
-        conditions.append(column >= value if limit.column in LARGER_IS_BETTER else column <= value)
-    return conditions
+def where(conditions: Iterable[str]) -> str:
+    """The WHERE clause of the conditions; none for none."""
+    text = " AND ".join(conditions)
+    return f"WHERE {text}" if text else ""

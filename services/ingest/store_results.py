@@ -13,32 +13,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Select,
-    Uuid,
-    bindparam,
-    func,
-    select,
-    true,
-    tuple_,
-)
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from servemark.runtime.database import Database
 from services.ingest.records import Result, ResultFilter
-from services.ingest.rows import CONFIG_COLUMNS, RESULT_COLUMNS, config_from_row, result_from_row
-from services.ingest.store_filter import among, config_conditions, result_conditions
-from services.ingest.tables import (
-    benchmark_configs,
-    benchmark_results,
-    daily_model_stats,
-    dirty_days,
-)
-
-_c = benchmark_configs.c
-_r = benchmark_results.c
+from services.ingest.rows import RESULT_COLUMNS, configs_by_id, result_from_row
+from services.ingest.store_filter import Arguments, config_conditions, result_conditions, where
 
 # Days in the first window, and how much longer each next one is.
 _FIRST_DAYS: Final = 1
@@ -49,6 +27,13 @@ _DAYS_AHEAD: Final = 3
 _MANY: Final = 100
 
 _GROUP: Final = ("model_version_id", "hardware_config_id", "framework_id")
+# The configuration's model leads to its partition.
+_COLUMNS: Final = f"{RESULT_COLUMNS}, model_id"
+_OLDEST_DAY: Final = """
+    SELECT least(
+        (SELECT min(stats_date) FROM daily_model_stats), (SELECT min(stats_date) FROM dirty_days)
+    )
+"""
 
 
 class ResultStore:
@@ -60,45 +45,91 @@ class ResultStore:
 
     async def get(self, result_id: UUID, benchmarked_at: datetime) -> Result | None:
         """The result with this id, whose time is in the id; None if there is none."""
-        query = _results().where(_r.id == result_id, _r.benchmarked_at == benchmarked_at)
-        async with self._database.snapshot() as connection:
-            rows = (await connection.execute(query)).all()
-            found = await _with_configs(connection, rows)
+        query = f"SELECT {_COLUMNS} FROM benchmark_results WHERE id = $1 AND benchmarked_at = $2"  # noqa: S608
+        rows = await self._database.fetch(query, result_id, benchmarked_at)
+        found = await self._with_configs(rows)
         return found[0] if found else None
 
     async def page(
         self, wanted: ResultFilter, after: tuple[UUID, datetime] | None, limit: int
     ) -> list[Result]:
         """Up to `limit` results, the latest first, that come after the one named by `after`."""
-        conditions: list[ColumnElement[bool]] = []
-        if after is not None:
-            last_id, last_time = after
-            # The first of them lets whole days be passed over.
-            conditions += [
-                _r.benchmarked_at <= last_time,
-                tuple_(_r.benchmarked_at, _r.id) < tuple_(last_time, last_id),
-            ]
+        groups, left = await self._groups(wanted)
+        if groups is not None and not groups:
+            return []
+        windows = _Windows(self._newest_day(wanted, after))
+        oldest: date | None = None
         rows: list[Any] = []
-        async with self._database.snapshot() as connection:
-            groups, left = await _groups(connection, wanted)
-            if groups is not None and not groups:
-                return []
-            conditions += result_conditions(left)
-            windows = _Windows(self._newest_day(wanted, after))
-            oldest: date | None = None
-            while len(rows) < limit:
-                window = windows.next(oldest)
-                if window is None:
-                    break
-                query = _latest([*conditions, *window], groups, limit - len(rows))
-                rows += await connection.execute(query)
-                if oldest is None and len(rows) < limit:
-                    oldest = await _oldest_day(connection)
-            return await _with_configs(connection, rows)
+        while len(rows) < limit and not windows.is_over:
+            arguments = Arguments()
+            conditions = [*result_conditions(left, arguments), *windows.next(oldest, arguments)]
+            if after is not None:
+                last_id, last_time = arguments.add(after[0]), arguments.add(after[1])
+                # The first of them lets whole days be passed over.
+                conditions.append(f"benchmarked_at <= {last_time}")
+                conditions.append(f"(benchmarked_at, id) < ({last_time}, {last_id})")
+            query = _latest(conditions, groups, limit - len(rows), arguments)
+            rows += await self._database.fetch(query, *arguments.values)
+            if oldest is None and len(rows) < limit:
+                oldest = await self._oldest_day()
+        return await self._with_configs(rows)
 
     def _newest_day(self, wanted: ResultFilter, after: tuple[UUID, datetime] | None) -> date:
         ends = [moment for moment in (after and after[1], wanted.end_time) if moment]
         return min([self._today(), *(moment.astimezone(UTC).date() for moment in ends)])
+
+    async def _oldest_day(self) -> date:
+        """The oldest day that results are known of; the last of all days where there are none."""
+        oldest: date | None = (await self._database.fetch(_OLDEST_DAY))[0][0]
+        return oldest or date.max
+
+    async def _groups(
+        self, wanted: ResultFilter
+    ) -> tuple[Sequence[tuple[UUID, ...]] | None, ResultFilter]:
+        """The versions, or the groups of configurations, that all results wanted belong to.
+
+        With them what they leave of the filter: asked twice for the same, the planner would think
+        that next to nothing is left, and not of reading in order. None: there are many, or none was
+        named.
+        """
+        groups: Sequence[tuple[UUID, ...]]
+        if wanted.config_ids:
+            groups = await self._known(wanted, _GROUP)
+            left = replace(wanted, model_version_ids=(), hardware_config_ids=(), framework_ids=())
+        elif wanted.model_version_ids:
+            groups = [(version,) for version in sorted(set(wanted.model_version_ids))]
+            left = replace(wanted, model_version_ids=())
+        elif wanted.model_ids:
+            groups = await self._known(wanted, _GROUP[:1])
+            left = replace(wanted, model_ids=())
+        else:
+            return None, wanted
+        return (groups, left) if len(groups) <= _MANY else (None, wanted)
+
+    async def _known(self, wanted: ResultFilter, names: Sequence[str]) -> list[tuple[UUID, ...]]:
+        """What the wanted configurations have in the columns: all, or one more than are many."""
+        arguments = Arguments()
+        conditions = where(config_conditions(wanted, arguments))
+        rows = await self._database.fetch(
+            f"SELECT DISTINCT {', '.join(names)} FROM benchmark_configs {conditions} "  # noqa: S608
+            f"LIMIT {_MANY + 1}",
+            *arguments.values,
+        )
+        return [tuple(row) for row in rows]
+
+    async def _with_configs(self, rows: Sequence[Any]) -> list[Result]:
+        """The results in the rows.
+
+        Their configurations are looked up once they are known: joined to the results, they would
+        keep the planner from reading those in order, because it takes model and configuration of a
+        result for independent and so expects to find next to nothing.
+        """
+        if not rows:
+            return []
+        ids = (row["config_id"] for row in rows)
+        models = (row["model_id"] for row in rows)
+        configs = await configs_by_id(self._database.fetch, ids, models)
+        return [result_from_row(row, configs[row["config_id"]]) for row in rows]
 
 
 class _Windows:
@@ -108,119 +139,54 @@ class _Windows:
         self._days = _FIRST_DAYS
         self._newest = newest
         self._end = _start_of(newest + timedelta(days=_DAYS_AHEAD))
-        self._is_over = False
+        self.is_over = False
 
-    def next(self, oldest: date | None) -> list[ColumnElement[bool]] | None:
-        """The next window's conditions; None after the last.
+    def next(self, oldest: date | None, arguments: Arguments) -> list[str]:
+        """The next window's conditions.
 
         The last window is open, so that no result is missed whatever is known of the oldest.
         """
-        if self._is_over:
-            return None
-        conditions: list[ColumnElement[bool]] = [_r.benchmarked_at < self._end]
+        conditions = [f"benchmarked_at < {arguments.add(self._end)}"]
         first = self._newest - timedelta(days=min(self._days, self._newest.toordinal() - 1))
         if oldest is not None and first <= oldest:
-            self._is_over = True
+            self.is_over = True
             return conditions
         self._end = _start_of(first)
         self._days *= _GROWTH
-        return [*conditions, _r.benchmarked_at >= self._end]
+        return [*conditions, f"benchmarked_at >= {arguments.add(self._end)}"]
 
 
 def _start_of(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-async def _oldest_day(connection: AsyncConnection) -> date:
-    """The oldest day that results are known of; the last of all days where there are none."""
-    days = (
-        select(func.min(column)).scalar_subquery()
-        for column in (daily_model_stats.c.stats_date, dirty_days.c.stats_date)
-    )
-    oldest: date | None = (await connection.execute(select(func.least(*days)))).scalar_one()
-    return oldest or date.max
-
-
-async def _groups(
-    connection: AsyncConnection, wanted: ResultFilter
-) -> tuple[Sequence[tuple[UUID, ...]] | None, ResultFilter]:
-    """The model versions, or the groups of configurations, that all results wanted belong to.
-
-    With them what they leave of the filter: asked twice for the same, the planner would think that
-    next to nothing is left, and not of reading in order. None: there are many, or none was named.
-    """
-    groups: Sequence[tuple[UUID, ...]]
-    if wanted.config_ids:
-        groups = await _known(connection, wanted, _GROUP)
-        left = replace(wanted, model_version_ids=(), hardware_config_ids=(), framework_ids=())
-    elif wanted.model_version_ids:
-        groups = [(version,) for version in sorted(set(wanted.model_version_ids))]
-        left = replace(wanted, model_version_ids=())
-    elif wanted.model_ids:
-        groups = await _known(connection, wanted, _GROUP[:1])
-        left = replace(wanted, model_ids=())
-    else:
-        return None, wanted
-    return (groups, left) if len(groups) <= _MANY else (None, wanted)
-
-
-async def _known(
-    connection: AsyncConnection, wanted: ResultFilter, names: Sequence[str]
-) -> list[tuple[UUID, ...]]:
-    """What the wanted configurations have in the named columns: all, or one more than are many."""
-    query = select(*(_c[name] for name in names)).where(*config_conditions(wanted))
-    found = await connection.execute(query.distinct().limit(_MANY + 1))
-    return [tuple(row) for row in found]
-
-
-def _results() -> Select[Any]:
-    return select(*RESULT_COLUMNS, _r.model_id)
-
-
 def _latest(
-    conditions: Sequence[ColumnElement[bool]],
+    conditions: Sequence[str],
     groups: Sequence[tuple[UUID, ...]] | None,
     limit: int,
-) -> Select[Any]:
-    """The latest results that match, up to `limit`."""
-    latest = _results().where(*conditions).limit(limit)
-    return latest.order_by(_r.id.desc()) if groups is None else _of_groups(latest, groups, limit)
+    arguments: Arguments,
+) -> str:
+    """The latest results that match, up to `limit`: of all, or of the groups.
 
-
-def _of_groups(latest: Select[Any], groups: Sequence[tuple[UUID, ...]], limit: int) -> Select[Any]:
-    """The latest results of all the groups: each is read in order, and no further than needed."""
-    names = _GROUP[: len(groups[0])]
-    latest = latest.order_by(_r.benchmarked_at.desc(), _r.id.desc())
-    if len(groups) == 1:
-        return latest.where(
-            *(_r[name] == value for name, value in zip(names, groups[0], strict=True))
-        )
-    columns = (
-        bindparam(None, [group[place] for group in groups], type_=ARRAY(Uuid()))
-        for place in range(len(names))
-    )
-    group = func.unnest(*columns).table_valued(*names).render_derived("wanted_group")
-    of_group = latest.where(*(_r[name] == group.c[name] for name in names)).lateral("latest")
-    return (
-        select(*of_group.c)
-        .select_from(group.join(of_group, true()))
-        .order_by(of_group.c.benchmarked_at.desc(), of_group.c.id.desc())
-        .limit(limit)
-    )
-
-
-async def _with_configs(connection: AsyncConnection, rows: Sequence[Any]) -> list[Result]:
-    """The results in the rows.
-
-    Their configurations are looked up once they are known: joined to the results, they would keep
-    the planner from reading those in order, because it takes model and configuration of a result
-    for independent and so expects to find next to nothing.
+    Each group is read in order, and no further than needed.
     """
-    if not rows:
-        return []
-    query = select(_c.id.label("config_id"), *CONFIG_COLUMNS).where(
-        among(_c.model_id, sorted({row.model_id for row in rows})),
-        among(_c.id, sorted({row.config_id for row in rows})),
+    count = arguments.add(limit)
+    select = f"SELECT {_COLUMNS} FROM benchmark_results AS result"  # noqa: S608
+    if groups is None:
+        return f"{select} {where(conditions)} ORDER BY id DESC LIMIT {count}"
+    names = _GROUP[: len(groups[0])]
+    order = f"ORDER BY benchmarked_at DESC, id DESC LIMIT {count}"
+    if len(groups) == 1:
+        same = [
+            f"{name} = {arguments.add(value)}" for name, value in zip(names, groups[0], strict=True)
+        ]
+        return f"{select} {where([*same, *conditions])} {order}"
+    columns = ", ".join(
+        arguments.add([group[place] for group in groups], "uuid[]") for place in range(len(names))
     )
-    configs = {row.config_id: config_from_row(row) for row in await connection.execute(query)}
-    return [result_from_row(row, configs[row.config_id]) for row in rows]
+    wanted = ", ".join(f"of_{name}" for name in names)
+    same = [f"{name} = of_{name}" for name in names]
+    return f"""
+        SELECT latest.* FROM unnest({columns}) AS wanted ({wanted})
+        CROSS JOIN LATERAL ({select} {where([*same, *conditions])} {order}) AS latest
+        {order}"""  # noqa: S608  (names are ours, values are arguments)

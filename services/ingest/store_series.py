@@ -1,36 +1,18 @@
 """SQL that condenses runs bucket by bucket, series by series."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Interval,
-    Select,
-    and_,
-    case,
-    func,
-    literal,
-    or_,
-    select,
-    true,
-)
-from sqlalchemy.dialects.postgresql import array
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from servemark.runtime.database import Database
+from servemark.runtime.database import Database, Snapshot
 from services.ingest.metrics import LATENCY_COLUMNS
 from services.ingest.records import Bucket, Config, MetricSummary, Pooled, Series, SeriesQuery
-from services.ingest.rows import CONFIG_COLUMNS, config_from_row
+from services.ingest.rows import configs_by_id
 from services.ingest.store_condense import STATISTICS, runs_of
-from services.ingest.store_filter import among, config_conditions, run_conditions
-from services.ingest.tables import benchmark_configs
-
-_c = benchmark_configs.c
+from services.ingest.store_filter import Arguments, config_conditions, run_conditions, where
 
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Buckets read in one go, so that memory does not grow with the answer.
@@ -54,9 +36,9 @@ class SeriesStore:
         """
         size = max(1, min(_MOST_KEYS, _POINTS // query.count))
         while True:
-            async with self._database.snapshot() as connection:
-                keys = (await connection.execute(_keys(query, after, size))).scalars().all()
-                found = await _read(connection, query, keys) if keys else []
+            async with self._database.snapshot() as snapshot:
+                keys = await _keys(snapshot, query, after, size)
+                found = await _read(snapshot, query, keys) if keys else []
             for series in found:
                 yield series
             if len(keys) < size:
@@ -64,107 +46,105 @@ class SeriesStore:
             after = keys[-1]
 
 
-def _key(query: SeriesQuery) -> Any:
-    return _c["id" if query.key == "config_id" else query.key]
+def _key(query: SeriesQuery) -> str:
+    """The series' key as a column of `benchmark_configs`."""
+    return "id" if query.key == "config_id" else query.key
 
 
-def _keys(query: SeriesQuery, after: UUID | None, limit: int) -> Select[Any]:
+async def _keys(
+    snapshot: Snapshot, query: SeriesQuery, after: UUID | None, limit: int
+) -> list[UUID]:
+    arguments = Arguments()
     key = _key(query)
-    keys = select(key).where(*config_conditions(query.wanted)).distinct()
+    conditions = config_conditions(query.wanted, arguments)
     if after is not None:
-        keys = keys.where(key > after)
-    return keys.order_by(key).limit(limit)
+        conditions.append(f"{key} > {arguments.add(after)}")
+    rows = await snapshot.fetch(
+        f"SELECT DISTINCT {key} FROM benchmark_configs {where(conditions)} "  # noqa: S608
+        f"ORDER BY {key} LIMIT {arguments.add(limit)}",
+        *arguments.values,
+    )
+    return [row[0] for row in rows]
 
 
-async def _read(
-    connection: AsyncConnection, query: SeriesQuery, keys: Sequence[UUID]
-) -> list[Series]:
+async def _read(snapshot: Snapshot, query: SeriesQuery, keys: Sequence[UUID]) -> list[Series]:
     configs: dict[UUID, Config] = {}
     if query.key == "config_id":
-        described = select(_c.id.label("config_id"), *CONFIG_COLUMNS).where(among(_c.id, keys))
-        configs = {
-            row.config_id: config_from_row(row) for row in await connection.execute(described)
-        }
-    rows = (await connection.execute(_buckets(query, keys))).all()
+        configs = await configs_by_id(snapshot.fetch, keys)
+    arguments = Arguments()
+    statement = _buckets(query, keys, arguments)
+    rows = await snapshot.fetch(statement, *arguments.values)
     return [
         Series(key, configs.get(key), [_bucket(query, row) for row in group])
-        for key, group in groupby(rows, key=attrgetter("key"))
+        for key, group in groupby(rows, key=itemgetter("key"))
     ]
 
 
-def _buckets(query: SeriesQuery, keys: Sequence[UUID]) -> Select[Any]:
-    pooled = [name for name in _LATENCIES if _is_asked(query, name)]
+def _buckets(query: SeriesQuery, keys: Sequence[UUID], arguments: Arguments) -> str:
+    key = _key(query)
+    pooled = [name for name in _LATENCIES if set(_figures(name)) & set(query.columns)]
     columns = {"benchmarked_at", *query.columns}
     for name in pooled:
         columns |= {f"{name}_sketch", *_figures(name)}
-    source, run, config = runs_of(
-        [*config_conditions(query.wanted), among(_key(query), keys)],
-        columns,
-        run_conditions(query.wanted),
-    )
-    key = config["id" if query.key == "config_id" else query.key]
-    width = literal(timedelta(seconds=query.seconds), Interval)
-    starts_at = func.date_bin(width, run.benchmarked_at, literal(_BEGINNING))
-    buckets = (
-        select(
-            key.label("key"),
-            starts_at.label("starts_at"),
-            func.count().label("run_count"),
-            *(
-                make(run[column]).label(f"{column}_{statistic}")
-                for column in query.columns
-                for statistic, make in STATISTICS.items()
-            ),
-            *(_merged(run, name).label(f"{name}_merged") for name in pooled),
+    configs = config_conditions(query.wanted, arguments)
+    configs.append(f"{key} = {arguments.any_of(keys, 'uuid')}")
+    wanted, source = runs_of(configs, columns, run_conditions(query.wanted, arguments))
+    width = arguments.add(timedelta(seconds=query.seconds), "interval")
+    made = [
+        f"{makes.format(f'run.{column}')} AS {column}_{name}"
+        for column in query.columns
+        for name, makes in STATISTICS.items()
+    ]
+    made += [f"{_merged(name)} AS {name}_merged" for name in pooled]
+    percentiles = "".join(
+        f", ingest.sketch_count({name}_merged)::bigint AS {name}_samples"
+        + "".join(
+            f", ingest.sketch_quantile({name}_merged, {q}) AS {name}_{place}"
+            for place, q in enumerate(_QUANTILES)
         )
-        .select_from(source)
-        .group_by(key, starts_at)
-        .subquery("buckets")
+        for name in pooled
     )
-    whole = [column for column in buckets.c if not column.name.endswith("_merged")]
-    for name in pooled:
-        merged = buckets.c[f"{name}_merged"]
-        values = array([func.ingest.sketch_quantile(merged, q) for q in _QUANTILES])
-        whole.append(case((merged.is_not(None), values)).label(f"{name}_values"))
-        whole.append(func.ingest.sketch_count(merged).label(f"{name}_samples"))
-    return select(*whole).order_by(buckets.c.key, buckets.c.starts_at)
+    return f"""
+        WITH {wanted}
+        SELECT *{percentiles} FROM (
+            SELECT wanted.{key} AS key,
+                date_bin({width}, run.benchmarked_at, {arguments.add(_BEGINNING)}) AS starts_at,
+                count(*) AS run_count, {", ".join(made)}
+            FROM {source}
+            GROUP BY wanted.{key}, starts_at
+        ) AS buckets
+        ORDER BY key, starts_at"""  # noqa: S608  (names are ours, values are arguments)
 
 
 def _figures(latency: str) -> list[str]:
     return [name for name in LATENCY_COLUMNS if name.startswith(latency)]
 
 
-def _is_asked(query: SeriesQuery, latency: str) -> bool:
-    return any(name in query.columns for name in _figures(latency))
-
-
-def _merged(run: Any, latency: str) -> ColumnElement[Any]:
+def _merged(latency: str) -> str:
     """The merged sketch, if no run that has a figure of the latency lacks one."""
-    sketch = run[f"{latency}_sketch"]
-    has_figure = or_(*(run[name].is_not(None) for name in _figures(latency)))
-    is_missing = func.bool_or(and_(has_figure, sketch.is_(None)))
-    return case((is_missing.is_not(true()), func.ingest.merge_sketches(sketch)))
+    figures = ", ".join(f"run.{name}" for name in _figures(latency))
+    sketch = f"run.{latency}_sketch"
+    is_missing = f"bool_or({sketch} IS NULL AND coalesce({figures}) IS NOT NULL)"
+    return f"CASE WHEN NOT {is_missing} THEN ingest.merge_sketches({sketch}) END"
 
 
-def _bucket(query: SeriesQuery, row: Any) -> Bucket:
-    figures = row._mapping
+def _bucket(query: SeriesQuery, row: Mapping[str, Any]) -> Bucket:
     return Bucket(
-        starts_at=row.starts_at,
-        run_count=row.run_count,
+        starts_at=row["starts_at"],
+        run_count=row["run_count"],
         metrics=tuple(
-            MetricSummary(column, *(figures[f"{column}_{name}"] for name in STATISTICS))
+            MetricSummary(column, *(row[f"{column}_{name}"] for name in STATISTICS))
             for column in query.columns
-            if figures[f"{column}_counts"]
+            if row[f"{column}_counts"]
         ),
-        ttft=_pooled(figures, "ttft"),
-        tpot=_pooled(figures, "tpot"),
+        ttft=_pooled(row, "ttft"),
+        tpot=_pooled(row, "tpot"),
     )
 
 
-def _pooled(figures: Any, latency: str) -> Pooled | None:
-    values = figures.get(f"{latency}_values")
-    # Sketches may hold no sample at all.
-    if values is None or values[0] is None:
+def _pooled(row: Mapping[str, Any], latency: str) -> Pooled | None:
+    # Nothing is pooled where some run has no sketch, or none has a sample.
+    if not row.get(f"{latency}_samples"):
         return None
-    p50, p90, p95, p99 = values
-    return Pooled(p50, p90, p95, p99, int(figures[f"{latency}_samples"]))
+    p50, p90, p95, p99 = (row[f"{latency}_{place}"] for place in range(len(_QUANTILES)))
+    return Pooled(p50, p90, p95, p99, row[f"{latency}_samples"])

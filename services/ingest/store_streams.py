@@ -198,7 +198,7 @@ async def _load(connection: AsyncConnection, stream_id: UUID) -> Stream | None:
     if header is None:
         return None
     rows = await connection.execute(
-        select(stream_configs.c.failures, stream_configs.c.config_id, *CONFIG_COLUMNS)
+        select(stream_configs.c.failures, *CONFIG_COLUMNS)
         .select_from(
             stream_configs.outerjoin(
                 benchmark_configs,
@@ -215,7 +215,7 @@ async def _load(connection: AsyncConnection, stream_id: UUID) -> Stream | None:
         next_sequence=header.next_sequence,
         entries=tuple(
             DictionaryEntry(
-                config=None if row.config_id is None else config_from_row(row),
+                config=None if row[1] is None else config_from_row(row[1:]),
                 failures=tuple(Failure(*failure) for failure in row.failures),
             )
             for row in rows

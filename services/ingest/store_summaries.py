@@ -11,12 +11,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, true
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from servemark.runtime.database import Database, driver_connection
+from servemark.runtime.database import Database, Snapshot
 from services.ingest.records import Config, ConfigSummary, MetricSummary, ResultFilter
-from services.ingest.rows import CONFIG_COLUMNS, config_from_row
+from services.ingest.rows import configs_by_id
 from services.ingest.store_condense import (
     OTHER_FIELDS,
     RUN_COUNT,
@@ -25,16 +22,7 @@ from services.ingest.store_condense import (
     condense,
     statistic,
 )
-from services.ingest.store_filter import (
-    Arguments,
-    among,
-    config_conditions,
-    config_conditions_text,
-    run_conditions,
-)
-from services.ingest.tables import benchmark_configs, benchmark_results
-
-_c = benchmark_configs.c
+from services.ingest.store_filter import Arguments, config_conditions, run_conditions, where
 
 # The windows that are kept ready: days back, today included; 0: all runs.
 ALL_RUNS: Final = 0
@@ -53,12 +41,21 @@ def window_start(recent_days: int, today: date) -> datetime:
     return datetime.combine(today - timedelta(days=recent_days - 1), time(), UTC)
 
 
+def in_window(recent_days: int, today: date, arguments: Arguments) -> list[str]:
+    """The conditions on the runs of a window."""
+    if recent_days == ALL_RUNS:
+        return []
+    return [f"benchmarked_at >= {arguments.add(window_start(recent_days, today))}"]
+
+
 class SummaryStore:
     """Reads configurations with their runs condensed. `today` answers the current UTC day."""
 
     def __init__(self, database: Database, today: Callable[[], date]) -> None:
         self._database = database
         self._today = today
+        # Whether the reading before met something stale: the next one probably does, too.
+        self._expect_stale = False
 
     async def figures(
         self,
@@ -73,8 +70,16 @@ class SummaryStore:
         Each a row that begins with the id and the fields, in their order. All of them are as of one
         moment.
         """
-        async with self._database.snapshot() as connection:
-            return await self._figures(connection, wanted, recent_days, fields, after, limit)
+        if _is_kept(wanted, recent_days) and not self._expect_stale:
+            # Mostly nothing is stale: then one statement says it all.
+            arguments = Arguments()
+            start = window_start(recent_days, self._today())
+            query = _kept(wanted, recent_days, start, fields, after, limit, arguments)
+            rows = await self._database.fetch(query, *arguments.values)
+            if not any(row[-1] for row in rows):
+                return rows
+        async with self._database.snapshot() as snapshot:
+            return await self._figures(snapshot, wanted, recent_days, fields, after, limit)
 
     async def summaries(
         self,
@@ -87,77 +92,67 @@ class SummaryStore:
         """As `figures`: whole configurations with every statistic of the figures in `columns`."""
         statistics = [statistic(column, name) for column in columns for name in STATISTICS]
         fields = (RUN_COUNT, *OTHER_FIELDS, *statistics)
-        async with self._database.snapshot() as connection:
-            rows = await self._figures(connection, wanted, recent_days, fields, after, limit)
-            ids = [row[0] for row in rows]
-            query = select(_c.id.label("config_id"), *CONFIG_COLUMNS).where(among(_c.id, ids))
-            configs = {
-                row.config_id: config_from_row(row) for row in await connection.execute(query)
-            }
-        names = [field.name for field in fields]
-        return [
-            _summary(configs[row[0]], columns, dict(zip(names, row[1:], strict=False)))
-            for row in rows
-        ]
+        rows = await self.figures(wanted, recent_days, fields, after, limit)
+        # What a configuration is never changes, so it may be read later.
+        configs = await configs_by_id(self._database.fetch, [row[0] for row in rows])
+        return [_summary(configs[row[0]], columns, row) for row in rows]
 
     async def _figures(
         self,
-        connection: AsyncConnection,
+        snapshot: Snapshot,
         wanted: ResultFilter,
         recent_days: int,
         fields: Sequence[Field],
         after: UUID | None,
         limit: int,
     ) -> list[Any]:
-        start = window_start(recent_days, self._today())
-        conditions = run_conditions(wanted)
-        is_kept = recent_days in WINDOWS and not conditions
-        if recent_days:
-            conditions.append(benchmark_results.c.benchmarked_at >= start)
-        driver = await driver_connection(connection)
+        today = self._today()
+        is_kept = _is_kept(wanted, recent_days)
+        self._expect_stale = False
         found: list[Any] = []
         while len(found) < limit:
             missing = limit - len(found)
+            arguments = Arguments()
             if is_kept:
                 size = missing
-                query, arguments = _kept(wanted, recent_days, start, fields, after, size)
-                rows = await driver.fetch(query, *arguments)
+                start = window_start(recent_days, today)
+                query = _kept(wanted, recent_days, start, fields, after, size, arguments)
             else:
                 size = max(missing, _CHUNK)
-                rows = (await connection.execute(_configs(wanted, after, size))).all()
-            found += await _with_stale(connection, rows, fields, conditions)
+                query = _configs(wanted, after, size, arguments)
+            rows = await snapshot.fetch(query, *arguments.values)
+            stale = [row[0] for row in rows if row[-1]]
+            if stale:
+                self._expect_stale = is_kept
+                arguments = Arguments()
+                runs = run_conditions(wanted, arguments) + in_window(recent_days, today, arguments)
+                query = condense(stale, fields, runs, arguments)
+                made = {row[0]: row for row in await snapshot.fetch(query, *arguments.values)}
+                # What turns out to have no runs is left out.
+                whole = (made.get(row[0]) if row[-1] else row for row in rows)
+                found += [row for row in whole if row is not None]
+            else:
+                found += rows
             if len(rows) < size:
                 break
             after = rows[-1][0]
         return found[:limit]
 
 
-async def _with_stale(
-    connection: AsyncConnection,
-    rows: Sequence[Any],
-    fields: Sequence[Field],
-    conditions: Sequence[ColumnElement[bool]],
-) -> list[Any]:
-    """The rows, those that are stale calculated anew; the ones that turn out empty are left out.
-
-    A row begins with the configuration's id and ends with whether it is stale.
-    """
-    stale = [row[0] for row in rows if row[-1]]
-    if not stale:
-        return list(rows)
-    query = condense(stale, fields, conditions)
-    made = {row[0]: row for row in await connection.execute(query)}
-    whole = (made.get(row[0]) if row[-1] else row for row in rows)
-    return [row for row in whole if row is not None]
+def _is_kept(wanted: ResultFilter, recent_days: int) -> bool:
+    """Whether the runs wanted are those of a window that is kept ready."""
+    return recent_days in WINDOWS and not run_conditions(wanted, Arguments())
 
 
-def _configs(wanted: ResultFilter, after: UUID | None, limit: int) -> Select[Any]:
+def _configs(wanted: ResultFilter, after: UUID | None, limit: int, arguments: Arguments) -> str:
     """Configurations of which nothing is kept ready: all are stale."""
-    query = select(_c.id.label("config_id"), true().label("is_stale"))
-    query = query.where(*config_conditions(wanted))
+    conditions = config_conditions(wanted, arguments)
     if after is not None:
-        query = query.where(_c.id > after)
-    return query.order_by(_c.id).limit(limit)
+        conditions.append(f"id > {arguments.add(after)}")
+    return (
+        f"SELECT id, true FROM benchmark_configs {where(conditions)} "  # noqa: S608
+        f"ORDER BY id LIMIT {arguments.add(limit)}"
+    )
 
 
 def _kept(
@@ -167,20 +162,20 @@ def _kept(
     fields: Sequence[Field],
     after: UUID | None,
     limit: int,
-) -> tuple[str, list[Any]]:
-    """What is kept ready, and the configurations that are marked instead; with its arguments.
+    arguments: Arguments,
+) -> str:
+    """What is kept ready, and the configurations that are marked instead.
 
-    As text, for the driver: thousands of rows go through here, and nothing else is done with them.
+    A row begins with the configuration's id and ends with whether it is stale.
     """
-    arguments = Arguments()
     moment = arguments.add(start)
     has_changed = f"(counted_from > {moment} OR coalesce(oldest_benchmarked_at < {moment}, false))"
-    conditions = config_conditions_text(wanted, arguments)
+    conditions = config_conditions(wanted, arguments, "config_id")
     if after is not None:
         conditions.append(f"config_id > {arguments.add(after)}")
     narrowed = "".join(f" AND {condition}" for condition in conditions)
-    figures = "".join(f", {field.kept}" for field in fields)
-    query = f"""
+    figures = "".join(f", {field.kept} AS {field.name}" for field in fields)
+    return f"""
         WITH marked AS (SELECT unnest(config_ids) AS config_id FROM dirty_configs)
         SELECT config_id{figures}, {has_changed} AS is_stale
         FROM config_summaries
@@ -190,22 +185,20 @@ def _kept(
         SELECT config_id{", NULL" * len(fields)}, true
         FROM (SELECT id AS config_id, * FROM benchmark_configs) AS config
         WHERE config_id IN (SELECT config_id FROM marked){narrowed}
-        ORDER BY config_id LIMIT {arguments.add(limit)}
-    """  # noqa: S608  (names are ours, values are arguments)
-    return query, arguments.values
+        ORDER BY config_id LIMIT {arguments.add(limit)}"""  # noqa: S608  (values are arguments)
 
 
-def _summary(config: Config, columns: Sequence[str], figures: Mapping[str, Any]) -> ConfigSummary:
+def _summary(config: Config, columns: Sequence[str], row: Mapping[str, Any]) -> ConfigSummary:
     return ConfigSummary(
         config=config,
         metrics=tuple(
-            MetricSummary(column, *(figures[f"{column}_{name}"] for name in STATISTICS))
+            MetricSummary(column, *(row[f"{column}_{name}"] for name in STATISTICS))
             for column in columns
-            if figures[f"{column}_counts"]
+            if row[f"{column}_counts"]
         ),
-        run_count=figures["run_count"],
-        request_count=int(figures["request_count"]),
-        failed_request_count=int(figures["failed_request_count"]),
-        newest_benchmarked_at=figures["newest_benchmarked_at"],
-        tools=tuple(sorted(figures["tools"])),
+        run_count=row["run_count"],
+        request_count=row["request_count"],
+        failed_request_count=row["failed_request_count"],
+        newest_benchmarked_at=row["newest_benchmarked_at"],
+        tools=tuple(sorted(row["tools"])),
     )

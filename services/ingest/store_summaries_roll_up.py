@@ -10,11 +10,7 @@ from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Insert, Text, cast, func, literal, select, text
-from sqlalchemy.dialects.postgresql import array, insert
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from servemark.runtime.database import Database
+from servemark.runtime.database import Database, driver_connection
 from services.ingest.metrics import SUMMARY_COLUMNS
 from services.ingest.records import Turn
 from services.ingest.store_condense import (
@@ -25,23 +21,18 @@ from services.ingest.store_condense import (
     condense,
     statistic,
 )
-from services.ingest.store_filter import among
-from services.ingest.store_summaries import ALL_RUNS, WINDOWS, window_start
-from services.ingest.tables import benchmark_configs, benchmark_results, config_summaries
-
-_c = benchmark_configs.c
-_s = config_summaries.c
+from services.ingest.store_filter import Arguments
+from services.ingest.store_summaries import ALL_RUNS, WINDOWS, in_window, window_start
 
 # Configurations that one turn calculates.
 CONFIGS_A_TURN: Final = 256
 
 # One process at a time, so that the later of two calculations, which knows more, stays. Another one
 # does not wait for it: there is enough to do elsewhere.
-_TAKE_TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('config_summaries', 0))")
+_TAKE_TURN: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended('config_summaries', 0))"
 
 # Neighbours in the queue share their scans.
-_QUEUE_UP = text(
-    """
+_QUEUE_UP: Final = """
     WITH marks AS (
         DELETE FROM dirty_configs WHERE NOT queued RETURNING config_ids, created_at
     ), fresh AS (
@@ -51,24 +42,57 @@ _QUEUE_UP = text(
     ), placed AS (
         SELECT config.id, (row_number() OVER (
             ORDER BY model_version_id, hardware_config_id, framework_id, config.id
-        ) - 1) / :size AS place
+        ) - 1) / $1 AS place
         FROM fresh JOIN benchmark_configs AS config ON config.id = fresh.config_id
     )
     INSERT INTO dirty_configs (queued, created_at, config_ids)
     SELECT true, (SELECT max(created_at) FROM marks), array_agg(id)
     FROM placed GROUP BY place ORDER BY place
-    """
-)
+"""
 
-_NEXT = text(
-    """
+_NEXT: Final = """
     WITH next AS (
         DELETE FROM dirty_configs WHERE id = (SELECT min(id) FROM dirty_configs WHERE queued)
         RETURNING config_ids
     )
     SELECT (SELECT config_ids FROM next), count(*) > 1 AS more FROM dirty_configs
-    """
+"""
+
+_OUTDATED: Final = """
+    SELECT config_id FROM config_summaries
+    WHERE recent_days = $1 AND recent_days > 0 AND oldest_benchmarked_at < $2
+    ORDER BY model_version_id, hardware_config_id, framework_id, config_id LIMIT $3
+"""
+
+_KEY: Final = ("recent_days", "config_id")
+_OF_CONFIG: Final = (
+    "model_id",
+    "model_version_id",
+    "hardware_config_id",
+    "framework_id",
+    "workload_type",
+    "provenance",
 )
+_FIELDS: Final = (
+    RUN_COUNT,
+    OLDEST,
+    *OTHER_FIELDS,
+    *(statistic(column, name) for column in SUMMARY_COLUMNS for name in STATISTICS),
+)
+# What runs make of a column; what of a configuration without any.
+_MADE: Final = {
+    "run_count": "coalesce(run_count, 0)",
+    "request_count": "coalesce(request_count, 0)",
+    "failed_request_count": "coalesce(failed_request_count, 0)",
+    "oldest_benchmarked_at": "oldest_benchmarked_at",
+    "newest_benchmarked_at": "newest_benchmarked_at",
+    "tools": "coalesce(tools, '{}')",
+    **{
+        name: f"ARRAY[{', '.join(f'{column}_{name}' for column in SUMMARY_COLUMNS)}]"
+        for name in STATISTICS
+    },
+    "updated_at": "clock_timestamp()",
+}
 
 
 class SummaryRollUp:
@@ -86,100 +110,53 @@ class SummaryRollUp:
         """
         today = self._today()
         async with self._database.transaction() as connection:
-            if not (await connection.execute(_TAKE_TURN)).scalar_one():
+            driver = await driver_connection(connection)
+            if not await driver.fetchval(_TAKE_TURN):
                 return Turn()
-            await connection.execute(_QUEUE_UP, {"size": CONFIGS_A_TURN})
-            queue = (await connection.execute(_NEXT)).one()
-            if queue.config_ids:
-                await _calculate(connection, queue.config_ids, WINDOWS, today)
-                return Turn(len(queue.config_ids), queue.more)
-            outdated = await _outdated(connection, today)
+            await driver.execute(_QUEUE_UP, CONFIGS_A_TURN)
+            queue = await driver.fetchrow(_NEXT)
+            if queue["config_ids"]:
+                await _calculate(driver, queue["config_ids"], WINDOWS, today)
+                return Turn(len(queue["config_ids"]), queue["more"])
+            outdated = await _outdated(driver, today)
             if outdated:
-                await _calculate(connection, outdated, [w for w in WINDOWS if w], today)
+                await _calculate(driver, outdated, [w for w in WINDOWS if w != ALL_RUNS], today)
             return Turn(len(outdated), len(outdated) == CONFIGS_A_TURN)
 
 
-async def _outdated(connection: AsyncConnection, today: date) -> Sequence[UUID]:
+async def _outdated(driver: Any, today: date) -> Sequence[UUID]:
     """Configurations whose oldest run has left a window."""
     found: set[UUID] = set()
     for recent_days in WINDOWS:
-        if recent_days == ALL_RUNS:
-            continue
-        query = (
-            select(_s.config_id)
-            .where(
-                _s.recent_days == recent_days,
-                _s.recent_days > 0,
-                _s.oldest_benchmarked_at < window_start(recent_days, today),
-            )
-            .order_by(_s.model_version_id, _s.hardware_config_id, _s.framework_id, _s.config_id)
-            .limit(CONFIGS_A_TURN)
-        )
-        found.update((await connection.execute(query)).scalars())
+        if recent_days != ALL_RUNS:
+            start = window_start(recent_days, today)
+            rows = await driver.fetch(_OUTDATED, recent_days, start, CONFIGS_A_TURN)
+            found.update(row[0] for row in rows)
     return sorted(found)[:CONFIGS_A_TURN]
 
 
 async def _calculate(
-    connection: AsyncConnection, config_ids: Sequence[UUID], windows: Sequence[int], today: date
+    driver: Any, config_ids: Sequence[UUID], windows: Sequence[int], today: date
 ) -> None:
     for recent_days in windows:
-        await connection.execute(_upsert(config_ids, recent_days, today))
+        arguments = Arguments()
+        await driver.execute(_upsert(config_ids, recent_days, today, arguments), *arguments.values)
 
 
-def _upsert(config_ids: Sequence[UUID], recent_days: int, today: date) -> Insert:
+def _upsert(config_ids: Sequence[UUID], recent_days: int, today: date, arguments: Arguments) -> str:
     """Writes a row for each configuration, also for one without runs in the window."""
-    start = window_start(recent_days, today)
-    conditions = []
-    if recent_days != ALL_RUNS:
-        conditions.append(benchmark_results.c.benchmarked_at >= start)
-    fields = [RUN_COUNT, OLDEST, *OTHER_FIELDS]
-    fields += [statistic(column, name) for column in SUMMARY_COLUMNS for name in STATISTICS]
-    runs = condense(config_ids, fields, conditions).subquery("condensed")
-    values: dict[str, Any] = {
-        "config_id": _c.id,
-        "model_id": _c.model_id,
-        "model_version_id": _c.model_version_id,
-        "hardware_config_id": _c.hardware_config_id,
-        "framework_id": _c.framework_id,
-        "workload_type": _c.workload_type,
-        "provenance": _c.provenance,
-        "recent_days": literal(recent_days),
-        "counted_from": literal(start),
-        "run_count": func.coalesce(runs.c.run_count, 0),
-        "request_count": func.coalesce(runs.c.request_count, 0),
-        "failed_request_count": func.coalesce(runs.c.failed_request_count, 0),
-        "oldest_benchmarked_at": runs.c.oldest_benchmarked_at,
-        "newest_benchmarked_at": runs.c.newest_benchmarked_at,
-        "tools": func.coalesce(runs.c.tools, cast(array([]), ARRAY(Text()))),
-        "updated_at": func.clock_timestamp(),
-    }
-    for name in STATISTICS:
-        values[name] = array([runs.c[f"{column}_{name}"] for column in SUMMARY_COLUMNS])
-    # New rows that are read together lie together.
-    source = (
-        select(*values.values())
-        .select_from(benchmark_configs.outerjoin(runs, runs.c.config_id == _c.id))
-        .where(among(_c.id, config_ids))
-        .order_by(_c.workload_type, _c.id)
-    )
-    statement = insert(config_summaries).from_select(list(values), source)
+    window = arguments.add(recent_days, "smallint")
+    start = arguments.add(window_start(recent_days, today), "timestamptz")
+    runs = condense(config_ids, _FIELDS, in_window(recent_days, today, arguments), arguments)
+    columns = (*_KEY, *_OF_CONFIG, "counted_from", *_MADE)
     # What a configuration is never changes.
-    changing = [name for name in values if name not in _FIXED]
-    return statement.on_conflict_do_update(
-        index_elements=[_s.recent_days, _s.config_id],
-        set_={name: statement.excluded[name] for name in changing},
-    )
-
-
-_FIXED: Final = frozenset(
-    (
-        "recent_days",
-        "config_id",
-        "model_id",
-        "model_version_id",
-        "hardware_config_id",
-        "framework_id",
-        "workload_type",
-        "provenance",
-    )
-)
+    changing = ", ".join(f"{name} = excluded.{name}" for name in ("counted_from", *_MADE))
+    # New rows that are read together lie together.
+    return f"""
+        INSERT INTO config_summaries ({", ".join(columns)})
+        SELECT {window}, config.id, {", ".join(_OF_CONFIG)}, {start}, {", ".join(_MADE.values())}
+        FROM benchmark_configs AS config
+        LEFT JOIN ({runs}) AS condensed ON condensed.config_id = config.id
+        WHERE config.id = {arguments.any_of(config_ids, "uuid")}
+        ORDER BY workload_type, config.id
+        ON CONFLICT (recent_days, config_id) DO UPDATE SET {changing}"""  # noqa: S608  (as above)

@@ -49,7 +49,8 @@ def sent_by(database: Database) -> Iterator[list[Statement]]:
     sent: list[Statement] = []
 
     def note(text: str, arguments: Any) -> None:
-        if text.lstrip().startswith(_EXPLAINED):
+        # The driver asks about types it meets for the first time.
+        if text.lstrip().startswith(_EXPLAINED) and "pg_type" not in text:
             sent.append(Statement(text, tuple(arguments or ())))
 
     # What goes straight to the driver; it does not tell of what SQLAlchemy has it prepare.

@@ -50,27 +50,43 @@ class Database:
             },
         )
 
-        # The same pool; its transactions only begin otherwise.
-        self._snapshots = self.engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
-
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, ended by the call's deadline on the server too."""
         async with self.engine.begin() as connection:
-            await _bound(connection)
+            left = deadline.remaining()
+            if left is not None:
+                await connection.execute(
+                    text("SELECT set_config('statement_timeout', :ms, true)"),
+                    {"ms": str(max(1, int(left * 1000)))},
+                )
+            yield connection
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        """The rows of one statement that only reads: one trip to the server and back."""
+        async with self._direct() as connection:
+            return await connection.fetch(query, *arguments)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator["Snapshot"]:
+        """Several statements that only read, and all see the moment of the first."""
+        async with (
+            self._direct() as connection,
+            connection.driver.transaction(isolation="repeatable_read", readonly=True),
+        ):
             yield connection
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction that only reads, and whose statements all see the same moment.
-
-        That moment is the first statement's. Ended by the call's deadline on the server too.
-        """
-        async with self._snapshots.begin() as connection:
-            await _bound(connection)
-            yield connection
+    async def _direct(self) -> AsyncIterator["Snapshot"]:
+        async with self.engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            try:
+                yield Snapshot(driver)
+            finally:
+                # The pool is not told of what goes past it.
+                if driver.is_closed():
+                    await connection.invalidate()
 
     async def ready(self) -> bool:
         """Whether Postgres answers. Raises what the driver raises where it does not."""
@@ -83,14 +99,16 @@ class Database:
         await self.engine.dispose()
 
 
-async def _bound(connection: AsyncConnection) -> None:
-    """Gives the transaction's statements no more time than the call has."""
-    left = deadline.remaining()
-    if left is not None:
-        await connection.execute(
-            text("SELECT set_config('statement_timeout', :ms, true)"),
-            {"ms": str(max(1, int(left * 1000)))},
-        )
+class Snapshot:
+    """What is read straight from the driver: rows as it makes them, within the call's deadline."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        """The rows of a statement with placeholders `$1`, `$2` …; each by position and by name."""
+        rows: list[Any] = await self.driver.fetch(query, *arguments, timeout=deadline.remaining())
+        return rows
 
 
 async def driver_connection(connection: AsyncConnection) -> Any:

@@ -58,6 +58,14 @@ async def test_it_does_not_pause_once_they_have_stopped(made: datetime | None) -
     assert share > 0.5
 
 
+async def test_without_marks_it_looks_for_a_new_day_now_and_then() -> None:
+    async def newest() -> datetime | None:
+        return None
+
+    taken, _ = await shares(newest, more=False)
+    assert taken == 1
+
+
 async def test_it_waits_for_a_database_that_is_away() -> None:
     answers = iter((OSError, OSError, None))
     back = asyncio.Event()
