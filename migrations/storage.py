@@ -9,8 +9,8 @@ which keeps everybody out, and in which the hypertable takes the place of the pa
 Whatever is interrupted leaves the partitions as they are. What was copied stays beside them, and
 the next run goes on from there: a day that was compared is compared again only if it got rows.
 
-Runs with the rights of the database's owner. The DDL is the migrations': see
-0012_choose_the_storage_profile.
+Runs with the rights of the database's owner. The DDL is the migration's that chose the storage
+profile.
 """
 
 import asyncio

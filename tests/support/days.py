@@ -20,6 +20,15 @@ def is_hypertable(dsn: str) -> bool:
     return recorded(dsn)[0] != "native"
 
 
+def table_of(dsn: str, day: date) -> str:
+    """The name of the table that holds the rows of a day that has some."""
+    query = (
+        "SELECT CAST(tableoid::regclass AS text) FROM ingest.benchmark_results "
+        "WHERE benchmark_date = $1 LIMIT 1"
+    )
+    return str(servers.fetch_value(dsn, query, day))
+
+
 def drop_day(dsn: str, day: date) -> None:
     """Drops what holds the day, archived or not, as whoever drops a day does."""
     if is_hypertable(dsn):

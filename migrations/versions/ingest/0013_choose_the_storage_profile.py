@@ -269,7 +269,8 @@ BEGIN
     WHERE benchmarked_at >= starts AND benchmarked_at < ends;
     IF present > 0 AND NOT EXISTS (
         SELECT FROM ingest.archived_days AS archived
-        WHERE archived.day = hypertable_drop_result_day.day AND archived.row_count = present
+        -- By number: the function's name, which would tell the two apart, is not yet its last.
+        WHERE archived.day = $1 AND archived.row_count = present
             AND archived.dropped_at IS NULL
     ) THEN
         RETURN false;

@@ -28,6 +28,8 @@ from tests.rpc.ingest.archiving import (
 from tests.support import servers
 from tests.support.failures import failure
 
+pytestmark = pytest.mark.every_profile
+
 
 @pytest.fixture(params=["folder", "s3"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:

@@ -25,6 +25,8 @@ from tests.rpc.ingest.archiving import (
 )
 from tests.support import servers
 
+pytestmark = pytest.mark.every_profile
+
 
 @pytest.fixture
 async def archive(ingest_dsn: str, tmp_path: Path) -> AsyncIterator[Archiving]:

@@ -23,6 +23,8 @@ from tests.rpc.ingest.archiving import (
 from tests.rpc.ingest.process import ingest_process
 from tests.rpc.ingest.serving import Served
 
+pytestmark = pytest.mark.every_profile
+
 WARM_ROWS = 20_000
 ROWS = 100_000
 # About what a row has as CSV. A day that was held whole took nine times that of its rows.

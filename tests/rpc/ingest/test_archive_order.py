@@ -30,7 +30,10 @@ from tests.rpc.ingest.builders import batch, header, row
 from tests.rpc.ingest.process import ingest_process
 from tests.rpc.ingest.serving import Served, append, serving
 from tests.support import servers
+from tests.support.days import table_of
 from tests.support.failures import failure
+
+pytestmark = pytest.mark.every_profile
 
 # A late row like one that is there, of the day's last second.
 LATE_ROW = f"""
@@ -242,7 +245,7 @@ async def test_whoever_loses_its_turn_commits_nothing(ingest_dsn: str, url: str)
         blocker = await asyncpg.connect(ingest_dsn)
         async with blocker.transaction():
             await blocker.execute(
-                f"LOCK TABLE ingest.benchmark_results_{OLD_DAY:%Y%m%d} IN ACCESS EXCLUSIVE MODE"
+                f"LOCK TABLE {table_of(ingest_dsn, OLD_DAY)} IN ACCESS EXCLUSIVE MODE"
             )
             maintaining = asyncio.ensure_future(failure(archive.maintain()))
             async with asyncio.timeout(10):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -22,6 +23,14 @@ from servemark.runtime.app import App
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest.recorded_profile import RecordedProfile
 from services.ingest.records import Day
+from tests.rpc.ingest.archiving import (
+    OLD_DAY,
+    archiving,
+    contents,
+    count_of,
+    gone,
+    put_results,
+)
 from tests.rpc.ingest.builders import as_columns, batch, header, now_ms, row, rows
 from tests.rpc.ingest.mixes import STEPS, check
 from tests.rpc.ingest.serving import Served, append, serving
@@ -185,3 +194,17 @@ async def test_compressed_days_are_listed_and_looked_up_as_before(ingest: Served
     assert await asyncio.to_thread(compress, ingest.dsn) == 5
     assert await everything() == before
     assert len(before[0].benchmark_results) == len(sent)
+
+
+async def test_a_compressed_day_goes_into_the_archive_and_comes_back_bit_for_bit(
+    ingest_dsn: str, tmp_path: Path
+) -> None:
+    async with archiving(ingest_dsn, tmp_path.as_uri()) as archive:
+        await put_results(ingest_dsn, OLD_DAY)
+        before = await contents(ingest_dsn, OLD_DAY)
+        assert await asyncio.to_thread(compress, ingest_dsn) == 1
+        assert await contents(ingest_dsn, OLD_DAY) == before
+        assert await archive.maintain() == gone(OLD_DAY, 40)
+        assert count_of(ingest_dsn, OLD_DAY) == 0
+        assert (await archive.restore(OLD_DAY)).restored_count == 40
+        assert await contents(ingest_dsn, OLD_DAY) == before

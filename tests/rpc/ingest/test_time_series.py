@@ -34,6 +34,8 @@ from tests.rpc.ingest.rolling import DAY, midnight
 from tests.rpc.ingest.serving import Served, append, serving
 from tests.support.failures import failure
 
+pytestmark = pytest.mark.every_profile
+
 MINUTE, HOUR = 60_000, 3_600_000
 CONFIGS = [
     config(),

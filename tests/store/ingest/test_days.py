@@ -13,6 +13,9 @@ from services.ingest.store_archive import ArchiveStore
 from services.ingest.store_days import DayStore, fingerprint_of_day
 from tests.rpc.ingest.archiving import OLD_DAY, count_of, make_room, put_results
 from tests.support import servers
+from tests.support.days import recorded, table_of
+
+pytestmark = pytest.mark.every_profile
 
 NOTE = f"""
     INSERT INTO ingest.archived_days (
@@ -82,10 +85,11 @@ async def test_the_functions_are_for_the_service_alone(
 async def test_a_day_that_somebody_writes_into_is_given_up_soon(migrated_database: str) -> None:
     await put_results(migrated_database, OLD_DAY)
     servers.execute(migrated_database, NOTE)
+    table = table_of(migrated_database, OLD_DAY)
     writer = await asyncpg.connect(migrated_database)
     try:
         async with writer.transaction():
-            await writer.execute("DELETE FROM ingest.benchmark_results WHERE false")
+            await writer.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE")
             with pytest.raises(asyncpg.LockNotAvailableError):
                 await drop(migrated_database)
     finally:
@@ -108,7 +112,8 @@ async def test_days_are_listed_in_order_with_their_sizes(
 async def test_the_extent_counts_what_there_is(migrated_database: str, database: Database) -> None:
     store = DayStore(database)
     empty = await store.extent()
-    assert (empty.profile, empty.row_count, empty.oldest_day) == ("native", 0, None)
+    profile, _ = recorded(migrated_database)
+    assert (empty.profile, empty.row_count, empty.oldest_day) == (profile, 0, None)
     await make_room(migrated_database, OLD_DAY - timedelta(days=1), OLD_DAY + timedelta(days=9))
     await put_results(migrated_database, OLD_DAY)
     await put_results(migrated_database, OLD_DAY + timedelta(days=2), 2)
