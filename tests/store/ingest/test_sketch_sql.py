@@ -16,7 +16,6 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 
 from servemark.runtime.database import Database
-from services.ingest.sketch_sql import QUANTILES, pooled_columns, pooled_query
 from services.ingest.sketches import encode, merge, quantiles
 
 pytestmark = pytest.mark.every_profile
@@ -24,6 +23,7 @@ pytestmark = pytest.mark.every_profile
 Sketch = list[int] | None
 
 INT4_MAX = 2**31 - 1
+QUANTILES = (0.5, 0.9, 0.95, 0.99)
 
 # Counts of the widest range, zeros alone, empty buckets at the ends, runs without a sketch.
 SKETCHES: st.SearchStrategy[Sketch] = st.one_of(
@@ -82,35 +82,39 @@ async def quantile(database: Database, sketch: Sketch, q: float) -> float | None
     return None if found is None else float(found)
 
 
-async def pooled(database: Database, runs: Sequence[Sketch]) -> tuple[Row[Any], Row[Any]]:
-    """The percentiles and count of all runs together, by the aggregate and by the one query."""
-    columns = f"SELECT {pooled_columns('sketch', 'ttft')} FROM ({RUNS}) AS runs"
-    [by_aggregate] = await rows(database, columns, runs=json.dumps(runs))
-    [by_query] = await rows(database, pooled_query(RUNS, "ttft"), runs=json.dumps(runs))
-    return by_aggregate, by_query
+def pooled_query(sketches: str) -> str:
+    """One query for p50, p90, p95, p99 and the count of all rows of `sketches` together."""
+    places = ", ".join(f"ingest.sketch_quantile(total, {q})" for q in QUANTILES)
+    merged = f"SELECT ingest.merge_sketches(sketch) AS total FROM ({sketches}) AS runs"
+    return f"SELECT {places}, ingest.sketch_count(total) FROM ({merged}) AS merged"
+
+
+async def pooled(database: Database, runs: Sequence[Sketch]) -> tuple[Any, ...]:
+    """The percentiles and the count of all runs together."""
+    [row] = await rows(database, pooled_query(RUNS), runs=json.dumps(runs))
+    return tuple(row)
 
 
 async def check(database: Database, runs: list[Sketch]) -> None:
     """Compares the database's merge and percentiles with numpy's."""
     present = [run for run in runs if run is not None]
     total = await merged(database, *runs)
-    by_aggregate, by_query = await pooled(database, runs)
+    row = await pooled(database, runs)
     values: list[float | None]
-    assert by_query == by_aggregate
     if not present:
         assert total is None
-        assert tuple(by_query) == (None,) * 5
+        assert row == (None,) * 5
         return
     expected = merge(present).tolist()
     assert total is not None
     # One that is alone is passed on as it is: without buckets, its first one means nothing.
     assert total[1:] == expected[1:]
     assert total[0] == expected[0] or len(total) == 2
-    *values, n = by_query
+    *values, n = row
     assert n == sum(expected[1:])
     found = [math.nan if value is None else value for value in values]
     # A power of gamma differs in its last digits between the two.
-    np.testing.assert_allclose(found, quantiles(expected, list(QUANTILES.values())), rtol=1e-12)
+    np.testing.assert_allclose(found, quantiles(expected, QUANTILES), rtol=1e-12)
 
 
 @pytest.mark.filterwarnings("error")
@@ -127,27 +131,16 @@ async def test_any_runs_have_the_sketch_and_percentiles_that_numpy_gives(
     await asyncio.to_thread(example)
 
 
-async def test_the_columns_are_named_for_the_metric_and_its_unit(database: Database) -> None:
-    for row in await pooled(database, [[231, 1, 3]]):
-        assert tuple(row._fields) == (
-            "ttft_p50_ms",
-            "ttft_p90_ms",
-            "ttft_p95_ms",
-            "ttft_p99_ms",
-            "ttft_sample_count",
-        )
-
-
 async def test_pooled_percentiles_are_within_one_percent_of_the_exact_ones(
     database: Database,
 ) -> None:
     random = np.random.default_rng(7)
     runs = [random.lognormal(random.normal(5, 1), 0.5, random.integers(1, 400)) for _ in range(60)]
     samples = np.sort(np.concatenate(runs))
-    _, found = await pooled(database, [encode(run).tolist() for run in runs])
-    assert found.ttft_sample_count == samples.size
-    exact = [samples[math.ceil(q * samples.size) - 1] for q in QUANTILES.values()]
-    np.testing.assert_allclose(found[:-1], exact, rtol=0.01)
+    *found, n = await pooled(database, [encode(run).tolist() for run in runs])
+    assert n == samples.size
+    exact = [samples[math.ceil(q * samples.size) - 1] for q in QUANTILES]
+    np.testing.assert_allclose(found, exact, rtol=0.01)
 
 
 async def test_runs_merged_into_days_merge_into_the_same_months(database: Database) -> None:
@@ -165,9 +158,9 @@ async def test_runs_merged_into_days_merge_into_the_same_months(database: Databa
         runs=json.dumps(runs),
     )
     assert by_days == await merged(database, *runs)
-    days = "SELECT CAST(:sketch AS bigint[])"
-    [of_days] = await rows(database, pooled_query(days, "ttft"), sketch=by_days)
-    assert of_days == (await pooled(database, runs))[1]
+    days = "SELECT CAST(:sketch AS bigint[]) AS sketch"
+    [of_days] = await rows(database, pooled_query(days), sketch=by_days)
+    assert tuple(of_days) == await pooled(database, runs)
 
 
 async def test_runs_without_a_sketch_are_passed_over(database: Database) -> None:
@@ -179,8 +172,7 @@ async def test_runs_without_a_sketch_are_passed_over(database: Database) -> None
 async def test_sums_of_many_full_counts_do_not_overflow(database: Database) -> None:
     full = [231, INT4_MAX, INT4_MAX, INT4_MAX]
     assert await merged(database, *[full] * 5) == [231, *[5 * INT4_MAX] * 3]
-    for row in await pooled(database, [full] * 5):
-        assert row.ttft_sample_count == 15 * INT4_MAX
+    assert (await pooled(database, [full] * 5))[-1] == 15 * INT4_MAX
 
 
 async def test_more_than_bigint_holds_is_an_error_and_no_other_number(database: Database) -> None:
@@ -195,16 +187,15 @@ async def test_more_than_bigint_holds_is_an_error_and_no_other_number(database: 
 async def test_zeros_alone_do_not_widen_a_sketch(database: Database) -> None:
     for runs in ([[0, 2], [900, 1, 5]], [[900, 1, 5], [0, 2]]):
         assert await merged(database, *runs) == [900, 3, 5]
-    for row in await pooled(database, [[0, 3], [900, 0, 1]]):
-        assert row.ttft_p50_ms == 0
-        assert row.ttft_p99_ms == pytest.approx(0.99 * (101 / 99) ** 900, rel=1e-12)
+    p50, *_, p99, _ = await pooled(database, [[0, 3], [900, 0, 1]])
+    assert p50 == 0
+    assert p99 == pytest.approx(0.99 * (101 / 99) ** 900, rel=1e-12)
 
 
 async def test_a_sketch_without_samples_has_no_quantiles(database: Database) -> None:
     for empty in ([0, 0], [231, 0, 0, 0]):
         assert await quantile(database, empty, 0.5) is None
-        for row in await pooled(database, [empty]):
-            assert tuple(row) == (None, None, None, None, 0)
+        assert await pooled(database, [empty]) == (None, None, None, None, 0)
 
 
 @pytest.mark.parametrize("bucket", [-1100, 0, 1100])
@@ -246,9 +237,7 @@ async def test_processes_that_share_the_work_give_the_same_sketch(migrated_datab
             ("parallel_leader_participation", "off"),
         ):
             await connection.execute(f"SET {name} = {value}")
-        query = (
-            f"SELECT ingest.merge_sketches(sketch), {pooled_columns('sketch', 'ttft')} FROM runs"
-        )
+        query = "SELECT ingest.merge_sketches(sketch) FROM runs"
         plan = await connection.fetch(f"EXPLAIN (ANALYZE) {query}")
         found = await connection.fetchrow(query)
     finally:
