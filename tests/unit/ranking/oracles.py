@@ -142,3 +142,25 @@ def relaxations(
         ]
         listed.append((max(shares, default=0), sum(shares), needs[i], i, shares))
     return [(i, shares) for *_, i, shares in sorted(listed)]
+
+
+def margin(better: float, worse: float) -> float:
+    """By what share the smaller of two figures lies below the larger; 1 across zero."""
+    if better == worse:
+        return 0
+    if min(better, worse) <= 0 <= max(better, worse):
+        return 1
+    low, high = sorted((abs(better), abs(worse)))
+    return (high - low) / high
+
+
+def clearest_dominator(
+    rows: Rows, maximize: Sequence[bool], row: int
+) -> tuple[int, list[float]] | None:
+    """Who on the front has the largest smallest margin over `row`, and its margins."""
+    ranks, found = pareto_ranks(rows, maximize), []
+    for i, other in enumerate(rows):
+        if ranks[i] == 1 and dominates(other, rows[row], maximize):
+            margins = [margin(a, b) for a, b in zip(other, rows[row], strict=True)]
+            found.append((-min(margins), -sum(margins), i, margins))
+    return (min(found)[2], min(found)[3]) if found else None
