@@ -5,10 +5,10 @@ has no edge cases of its own: values of 1e200 and 1e-200 need no care here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import numpy.typing as npt
@@ -164,3 +164,13 @@ def clearest_dominator(
             margins = [margin(a, b) for a, b in zip(other, rows[row], strict=True)]
             found.append((-min(margins), -sum(margins), i, margins))
     return (min(found)[2], min(found)[3]) if found else None
+
+
+def shapley(players: int, worth: Callable[[frozenset[int]], float]) -> list[float]:
+    """The mean of what each player adds, over all orders."""
+    added: list[list[float]] = [[] for _ in range(players)]
+    for order in permutations(range(players)):
+        for place, player in enumerate(order):
+            before = frozenset(order[:place])
+            added[player].append(worth(before | {player}) - worth(before))
+    return [math.fsum(parts) / len(parts) for parts in added]
