@@ -1,4 +1,4 @@
-"""Which configurations take part, at which price, and the two figures that come from prices."""
+"""Which configurations take part, at which price, and the figures that come from prices."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
 from services.ranking.content import ConfigRow, Price, TokenSpan, UseCase
 from services.ranking.matrix import Bools, Floats, Ints, Matrix
-from services.ranking.metrics import MEASURED, METRICS, PLACE
+from services.ranking.metrics import MEASURED, METRICS, PLACE, PRICES
 
 _MEMORY_SIZE = re.compile(r"-\d+gb$")
 
@@ -48,15 +48,15 @@ class PriceBasis:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Candidates:
-    """The k configurations that passed the filter, in order of id, with all 14 metrics."""
+    """The k configurations that passed the filter, in order of id, with all 15 metrics."""
 
     matrix: Matrix
     rows: Ints  # [k] their rows in the matrix
     price_of: dict[str, Price]  # by hardware configuration; absent where none is known
-    value: Floats  # [k, 14] medians, NaN where there is no figure
-    low: Floats  # [k, 14]
-    high: Floats  # [k, 14]
-    runs: Ints  # [k, 14]
+    value: Floats  # [k, 15] NaN where there is no figure
+    low: Floats  # [k, 15]
+    high: Floats  # [k, 15]
+    runs: Ints  # [k, 15]
 
     def __len__(self) -> int:
         return int(self.rows.size)
@@ -163,10 +163,7 @@ def _within(tokens: Ints, span: TokenSpan | None) -> Bools:
 
 def _with_prices(matrix: Matrix, rows: Ints, price_of: dict[str, Price], usd: Floats) -> Candidates:
     """The candidates with price columns: at the best throughput a token costs least."""
-    hour, tokens = (
-        PLACE[Metric.METRIC_USD_PER_HOUR],
-        PLACE[Metric.METRIC_USD_PER_MILLION_TOKENS],
-    )
+    hour, tokens, total = (PLACE[metric] for metric in PRICES)
     throughput = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
     shape = (rows.size, len(METRICS))
     cells = [np.full(shape, np.nan) for _ in range(3)]
@@ -182,5 +179,11 @@ def _with_prices(matrix: Matrix, rows: Ints, price_of: dict[str, Price], usd: Fl
     # At no throughput a token has no price.
     for cell in (low, high, value):
         cell[np.isinf(value[:, tokens]), tokens] = np.nan
-    runs[:, tokens] = np.where(np.isnan(value[:, tokens]), 0, runs[:, throughput])
+    # Throughput counts output tokens; each of them comes with its share of the input.
+    ours, theirs = matrix.output_tokens[rows], matrix.input_tokens[rows]
+    share = np.where((ours > 0) & (theirs >= 0), ours / np.maximum(ours + theirs, 1), np.nan)
+    for cell in cells:
+        cell[:, total] = cell[:, tokens] * share
+    for place in (tokens, total):
+        runs[:, place] = np.where(np.isnan(value[:, place]), 0, runs[:, throughput])
     return Candidates(matrix, rows, price_of, value, low, high, runs)

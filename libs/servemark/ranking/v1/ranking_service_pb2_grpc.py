@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from servemark.ranking.v1 import compare_pb2 as servemark_dot_ranking_dot_v1_dot_compare__pb2
 from servemark.ranking.v1 import pareto_pb2 as servemark_dot_ranking_dot_v1_dot_pareto__pb2
 from servemark.ranking.v1 import rank_matrix_pb2 as servemark_dot_ranking_dot_v1_dot_rank__matrix__pb2
 from servemark.ranking.v1 import ranking_pb2 as servemark_dot_ranking_dot_v1_dot_ranking__pb2
@@ -62,6 +63,11 @@ class RankingServiceStub:
                 request_serializer=servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontRequest.SerializeToString,
                 response_deserializer=servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontResponse.FromString,
                 _registered_method=True)
+        self.CompareConfigurations = channel.unary_unary(
+                '/servemark.ranking.v1.RankingService/CompareConfigurations',
+                request_serializer=servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsRequest.SerializeToString,
+                response_deserializer=servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsResponse.FromString,
+                _registered_method=True)
         self.RankMatrix = channel.unary_unary(
                 '/servemark.ranking.v1.RankingService/RankMatrix',
                 request_serializer=servemark_dot_ranking_dot_v1_dot_rank__matrix__pb2.RankMatrixRequest.SerializeToString,
@@ -109,6 +115,14 @@ class RankingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareConfigurations(self, request, context):
+        """Returns configurations side by side, metric by metric, and which differences are more than noise between runs.
+        NOT_FOUND (RESOURCE_NOT_FOUND): the matrix has no such configuration.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RankMatrix(self, request, context):
         """Ranks the caller's own alternatives by the caller's own criteria. Reads and stores nothing.
         """
@@ -140,6 +154,11 @@ def add_RankingServiceServicer_to_server(servicer, server):
                     servicer.GetParetoFront,
                     request_deserializer=servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontRequest.FromString,
                     response_serializer=servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontResponse.SerializeToString,
+            ),
+            'CompareConfigurations': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareConfigurations,
+                    request_deserializer=servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsRequest.FromString,
+                    response_serializer=servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsResponse.SerializeToString,
             ),
             'RankMatrix': grpc.unary_unary_rpc_method_handler(
                     servicer.RankMatrix,
@@ -243,6 +262,33 @@ class RankingService:
             '/servemark.ranking.v1.RankingService/GetParetoFront',
             servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontRequest.SerializeToString,
             servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareConfigurations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.ranking.v1.RankingService/CompareConfigurations',
+            servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsRequest.SerializeToString,
+            servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

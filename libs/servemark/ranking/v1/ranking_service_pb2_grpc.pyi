@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from servemark.ranking.v1 import compare_pb2 as _compare_pb2
 from servemark.ranking.v1 import pareto_pb2 as _pareto_pb2
 from servemark.ranking.v1 import rank_matrix_pb2 as _rank_matrix_pb2
 from servemark.ranking.v1 import ranking_pb2 as _ranking_pb2
@@ -54,6 +55,10 @@ class RankingServiceStub:
     """Returns the stored ranking of a use case with its default weights and limits."""
     GetParetoFront: _grpc.UnaryUnaryMultiCallable[_pareto_pb2.GetParetoFrontRequest, _pareto_pb2.GetParetoFrontResponse]
     """Returns the configurations that no other is better than in every chosen metric."""
+    CompareConfigurations: _grpc.UnaryUnaryMultiCallable[_compare_pb2.CompareConfigurationsRequest, _compare_pb2.CompareConfigurationsResponse]
+    """Returns configurations side by side, metric by metric, and which differences are more than noise between runs.
+    NOT_FOUND (RESOURCE_NOT_FOUND): the matrix has no such configuration.
+    """
     RankMatrix: _grpc.UnaryUnaryMultiCallable[_rank_matrix_pb2.RankMatrixRequest, _rank_matrix_pb2.RankMatrixResponse]
     """Ranks the caller's own alternatives by the caller's own criteria. Reads and stores nothing."""
     RefreshRankings: _grpc.UnaryUnaryMultiCallable[_ranking_pb2.RefreshRankingsRequest, _ranking_pb2.RefreshRankingsResponse]
@@ -82,6 +87,10 @@ class RankingServiceAsyncStub(RankingServiceStub):
     """Returns the stored ranking of a use case with its default weights and limits."""
     GetParetoFront: _aio.UnaryUnaryMultiCallable[_pareto_pb2.GetParetoFrontRequest, _pareto_pb2.GetParetoFrontResponse]  # type: ignore[assignment]
     """Returns the configurations that no other is better than in every chosen metric."""
+    CompareConfigurations: _aio.UnaryUnaryMultiCallable[_compare_pb2.CompareConfigurationsRequest, _compare_pb2.CompareConfigurationsResponse]  # type: ignore[assignment]
+    """Returns configurations side by side, metric by metric, and which differences are more than noise between runs.
+    NOT_FOUND (RESOURCE_NOT_FOUND): the matrix has no such configuration.
+    """
     RankMatrix: _aio.UnaryUnaryMultiCallable[_rank_matrix_pb2.RankMatrixRequest, _rank_matrix_pb2.RankMatrixResponse]  # type: ignore[assignment]
     """Ranks the caller's own alternatives by the caller's own criteria. Reads and stores nothing."""
     RefreshRankings: _aio.UnaryUnaryMultiCallable[_ranking_pb2.RefreshRankingsRequest, _ranking_pb2.RefreshRankingsResponse]  # type: ignore[assignment]
@@ -125,6 +134,16 @@ class RankingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pareto_pb2.GetParetoFrontResponse, _abc.Awaitable[_pareto_pb2.GetParetoFrontResponse]]:
         """Returns the configurations that no other is better than in every chosen metric."""
+
+    @_abc_1.abstractmethod
+    def CompareConfigurations(
+        self,
+        request: _compare_pb2.CompareConfigurationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_compare_pb2.CompareConfigurationsResponse, _abc.Awaitable[_compare_pb2.CompareConfigurationsResponse]]:
+        """Returns configurations side by side, metric by metric, and which differences are more than noise between runs.
+        NOT_FOUND (RESOURCE_NOT_FOUND): the matrix has no such configuration.
+        """
 
     @_abc_1.abstractmethod
     def RankMatrix(
