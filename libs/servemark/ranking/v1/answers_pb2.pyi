@@ -46,8 +46,9 @@ class AnswerOptions(_message.Message):
     acceptability_sample_count: _builtins.int
     """Weights to draw for `acceptability`: 100 to 100,000. 0: 10,000."""
     acceptability_concentration: _builtins.float
-    """How closely those keep to the request's weights, 0.1 to 10,000: drawn from a Dirichlet distribution whose parameters
-    are the weights, scaled to a sum of 1, times this. As large as there are criteria: anything goes. Absent: 20.
+    """How closely those keep to the request's weights, 0.1 to 10,000: a weight of 0.25 is off by 0.06 at 50, and by 0.13 at
+    10. They are drawn from a Dirichlet distribution whose parameters are the weights, scaled to a sum of 1, times this.
+    Absent: 50.
     """
     confidence_sample_count: _builtins.int
     """Matrices to draw for `confidence`: 100 to 100,000. 0: 1,000."""

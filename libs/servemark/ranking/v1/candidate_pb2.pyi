@@ -612,8 +612,8 @@ class Notice(_message.Message):
         """The compared configurations were measured under different workloads, so their figures do not say which is better."""
         KIND_OUTSIDE_MEASURED: Notice._Kind.ValueType  # 10
         """For some configurations nothing was estimated: the operating point lies outside what was measured of them."""
-        KIND_REPLICAS_UNKNOWN: Notice._Kind.ValueType  # 11
-        """No recommendation has a request rate, so the replicas for the target cannot be told."""
+        KIND_SPREAD_UNKNOWN: Notice._Kind.ValueType  # 11
+        """No candidate has several runs with the metric, so its spread is not known, and confidence counts it as exact."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What it is about."""
@@ -640,8 +640,8 @@ class Notice(_message.Message):
     """The compared configurations were measured under different workloads, so their figures do not say which is better."""
     KIND_OUTSIDE_MEASURED: Notice.Kind.ValueType  # 10
     """For some configurations nothing was estimated: the operating point lies outside what was measured of them."""
-    KIND_REPLICAS_UNKNOWN: Notice.Kind.ValueType  # 11
-    """No recommendation has a request rate, so the replicas for the target cannot be told."""
+    KIND_SPREAD_UNKNOWN: Notice.Kind.ValueType  # 11
+    """No candidate has several runs with the metric, so its spread is not known, and confidence counts it as exact."""
 
     KIND_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from servemark.type.v1 import provenance_pb2 as servemark_dot_type_dot_v1_dot_provenance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&servemark/ranking/v1/cell_source.proto\x12\x14servemark.ranking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"servemark/type/v1/provenance.proto\"\xe6\x01\n\nCellSource\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rrequest_count\x18\x02 \x01(\x03\x12\x39\n\x15newest_benchmark_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\nprovenance\x18\x04 \x01(\x0e\x32\x1d.servemark.type.v1.Provenance\x12\r\n\x05tools\x18\x05 \x03(\t\x12\x1f\n\x12standard_deviation\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x15\n\x13_standard_deviation\"8\n\x0c\x43\x65llInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\r\n\x05level\x18\x03 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&servemark/ranking/v1/cell_source.proto\x12\x14servemark.ranking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"servemark/type/v1/provenance.proto\"\xae\x01\n\nCellSource\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rrequest_count\x18\x02 \x01(\x03\x12\x39\n\x15newest_benchmark_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\nprovenance\x18\x04 \x01(\x0e\x32\x1d.servemark.type.v1.Provenance\x12\r\n\x05tools\x18\x05 \x03(\t\"8\n\x0c\x43\x65llInterval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\x12\r\n\x05level\x18\x03 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.ranking.v1.cell_s
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CELLSOURCE']._serialized_start=134
-  _globals['_CELLSOURCE']._serialized_end=364
-  _globals['_CELLINTERVAL']._serialized_start=366
-  _globals['_CELLINTERVAL']._serialized_end=422
+  _globals['_CELLSOURCE']._serialized_end=308
+  _globals['_CELLINTERVAL']._serialized_start=310
+  _globals['_CELLINTERVAL']._serialized_end=366
 # @@protoc_insertion_point(module_scope)

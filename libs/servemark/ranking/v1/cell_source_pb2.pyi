@@ -31,15 +31,12 @@ class CellSource(_message.Message):
     NEWEST_BENCHMARK_TIME_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
-    STANDARD_DEVIATION_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What the figure is, in words: `median of 5 runs`."""
     request_count: _builtins.int
     """Requests of the runs behind it, or samples, where they are pooled. 0: not known."""
     provenance: _provenance_pb2.Provenance.ValueType
     """Where the figures come from."""
-    standard_deviation: _builtins.float
-    """Standard deviation of the runs' figures. Absent: there are fewer than two."""
     @_builtins.property
     def newest_benchmark_time(self) -> _timestamp_pb2.Timestamp:
         """When the newest of these runs ended. Absent: the figure is a price."""
@@ -56,15 +53,12 @@ class CellSource(_message.Message):
         newest_benchmark_time: _timestamp_pb2.Timestamp | None = ...,
         provenance: _provenance_pb2.Provenance.ValueType = ...,
         tools: _abc.Iterable[_builtins.str] | None = ...,
-        standard_deviation: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation", "newest_benchmark_time", b"newest_benchmark_time", "standard_deviation", b"standard_deviation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_benchmark_time", b"newest_benchmark_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation", "newest_benchmark_time", b"newest_benchmark_time", "provenance", b"provenance", "request_count", b"request_count", "standard_deviation", b"standard_deviation", "text", b"text", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newest_benchmark_time", b"newest_benchmark_time", "provenance", b"provenance", "request_count", b"request_count", "text", b"text", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__standard_deviation: _TypeAlias = _typing.Literal["standard_deviation"]  # noqa: Y015
-    _WhichOneofArgType__standard_deviation: _TypeAlias = _typing.Literal["_standard_deviation", b"_standard_deviation"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__standard_deviation) -> _WhichOneofReturnType__standard_deviation | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CellSource: _TypeAlias = CellSource  # noqa: Y015
 

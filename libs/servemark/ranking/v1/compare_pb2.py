@@ -27,7 +27,7 @@ from servemark.ranking.v1 import candidate_pb2 as servemark_dot_ranking_dot_v1_d
 from servemark.type.v1 import metric_pb2 as servemark_dot_type_dot_v1_dot_metric__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"servemark/ranking/v1/compare.proto\x12\x14servemark.ranking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$servemark/ranking/v1/candidate.proto\x1a\x1eservemark/type/v1/metric.proto\"\xac\x01\n\x1c\x43ompareConfigurationsRequest\x12\x12\n\nconfig_ids\x18\x01 \x03(\t\x12*\n\x07metrics\x18\x02 \x03(\x0e\x32\x19.servemark.type.v1.Metric\x12\x35\n\x0bprice_basis\x18\x03 \x01(\x0b\x32 .servemark.ranking.v1.PriceBasis\x12\x15\n\rexplain_cells\x18\x04 \x01(\x08\"z\n\x15\x43omparedConfiguration\x12\x36\n\x0b\x61lternative\x18\x01 \x01(\x0b\x32!.servemark.ranking.v1.Alternative\x12)\n\x05\x63\x65lls\x18\x02 \x03(\x0b\x32\x1a.servemark.ranking.v1.Cell\"\xd1\x01\n\nDifference\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12\x17\n\x0fother_config_id\x18\x02 \x01(\t\x12\x12\n\ndifference\x18\x03 \x01(\x01\x12\x10\n\x03low\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12 \n\x13relative_difference\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x0b\x61\x62ove_noise\x18\x07 \x01(\x08\x42\x06\n\x04_lowB\x07\n\x05_highB\x16\n\x14_relative_difference\"\x8d\x01\n\x10MetricComparison\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\x17\n\x0f\x62\x65st_config_ids\x18\x02 \x03(\t\x12\x35\n\x0b\x64ifferences\x18\x03 \x03(\x0b\x32 .servemark.ranking.v1.Difference\"\x99\x02\n\x1d\x43ompareConfigurationsResponse\x12\x16\n\x0ematrix_version\x18\x01 \x01(\x03\x12/\n\x0bmatrix_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x43\n\x0e\x63onfigurations\x18\x03 \x03(\x0b\x32+.servemark.ranking.v1.ComparedConfiguration\x12;\n\x0b\x63omparisons\x18\x04 \x03(\x0b\x32&.servemark.ranking.v1.MetricComparison\x12-\n\x07notices\x18\x05 \x03(\x0b\x32\x1c.servemark.ranking.v1.Noticeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"servemark/ranking/v1/compare.proto\x12\x14servemark.ranking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$servemark/ranking/v1/candidate.proto\x1a\x1eservemark/type/v1/metric.proto\"\xac\x01\n\x1c\x43ompareConfigurationsRequest\x12\x12\n\nconfig_ids\x18\x01 \x03(\t\x12*\n\x07metrics\x18\x02 \x03(\x0e\x32\x19.servemark.type.v1.Metric\x12\x35\n\x0bprice_basis\x18\x03 \x01(\x0b\x32 .servemark.ranking.v1.PriceBasis\x12\x15\n\rexplain_cells\x18\x04 \x01(\x08\"z\n\x15\x43omparedConfiguration\x12\x36\n\x0b\x61lternative\x18\x01 \x01(\x0b\x32!.servemark.ranking.v1.Alternative\x12)\n\x05\x63\x65lls\x18\x02 \x03(\x0b\x32\x1a.servemark.ranking.v1.Cell\"\xf5\x01\n\nDifference\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12\x17\n\x0fother_config_id\x18\x02 \x01(\t\x12\x12\n\ndifference\x18\x03 \x01(\x01\x12 \n\x13relative_difference\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0crelative_low\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rrelative_high\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x0b\x61\x62ove_noise\x18\x07 \x01(\x08\x42\x16\n\x14_relative_differenceB\x0f\n\r_relative_lowB\x10\n\x0e_relative_high\"\x8d\x01\n\x10MetricComparison\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\x17\n\x0f\x62\x65st_config_ids\x18\x02 \x03(\t\x12\x35\n\x0b\x64ifferences\x18\x03 \x03(\x0b\x32 .servemark.ranking.v1.Difference\"\x99\x02\n\x1d\x43ompareConfigurationsResponse\x12\x16\n\x0ematrix_version\x18\x01 \x01(\x03\x12/\n\x0bmatrix_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x43\n\x0e\x63onfigurations\x18\x03 \x03(\x0b\x32+.servemark.ranking.v1.ComparedConfiguration\x12;\n\x0b\x63omparisons\x18\x04 \x03(\x0b\x32&.servemark.ranking.v1.MetricComparison\x12-\n\x07notices\x18\x05 \x03(\x0b\x32\x1c.servemark.ranking.v1.Noticeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,9 +39,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPAREDCONFIGURATION']._serialized_start=338
   _globals['_COMPAREDCONFIGURATION']._serialized_end=460
   _globals['_DIFFERENCE']._serialized_start=463
-  _globals['_DIFFERENCE']._serialized_end=672
-  _globals['_METRICCOMPARISON']._serialized_start=675
-  _globals['_METRICCOMPARISON']._serialized_end=816
-  _globals['_COMPARECONFIGURATIONSRESPONSE']._serialized_start=819
-  _globals['_COMPARECONFIGURATIONSRESPONSE']._serialized_end=1100
+  _globals['_DIFFERENCE']._serialized_end=708
+  _globals['_METRICCOMPARISON']._serialized_start=711
+  _globals['_METRICCOMPARISON']._serialized_end=852
+  _globals['_COMPARECONFIGURATIONSRESPONSE']._serialized_start=855
+  _globals['_COMPARECONFIGURATIONSRESPONSE']._serialized_end=1136
 # @@protoc_insertion_point(module_scope)

@@ -100,9 +100,9 @@ class Difference(_message.Message):
     CONFIG_ID_FIELD_NUMBER: _builtins.int
     OTHER_CONFIG_ID_FIELD_NUMBER: _builtins.int
     DIFFERENCE_FIELD_NUMBER: _builtins.int
-    LOW_FIELD_NUMBER: _builtins.int
-    HIGH_FIELD_NUMBER: _builtins.int
     RELATIVE_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    RELATIVE_LOW_FIELD_NUMBER: _builtins.int
+    RELATIVE_HIGH_FIELD_NUMBER: _builtins.int
     ABOVE_NOISE_FIELD_NUMBER: _builtins.int
     config_id: _builtins.str
     """Id of the one that comes first in the request."""
@@ -110,41 +110,45 @@ class Difference(_message.Message):
     """Id of the other."""
     difference: _builtins.float
     """The other's figure less the first one's, in the metric's unit."""
-    low: _builtins.float
-    """Lower end of the 95 % interval of the difference. Absent: neither has more than one run, so nothing is known of it."""
-    high: _builtins.float
-    """Upper end."""
     relative_difference: _builtins.float
-    """The difference as a part of the first one's figure: -0.25 is a quarter less. Absent: that figure is 0."""
+    """The difference as a share of the first one's figure: -0.25 is a quarter less. Absent: one of the figures is 0."""
+    relative_low: _builtins.float
+    """Lower end of the 90 % interval of `relative_difference`, given how far the runs differ; a single run is taken to spread
+    as is typical of its metric in the whole matrix. Absent: nothing is known of that.
+    """
+    relative_high: _builtins.float
+    """Upper end."""
     above_noise: _builtins.bool
-    """The interval is known and does not have 0 in it. Prices are facts: any difference counts."""
+    """The interval is known and does not have 0 in it, so the two differ by more than runs of one configuration do. Any
+    difference in the price of an instance counts.
+    """
     def __init__(
         self,
         *,
         config_id: _builtins.str = ...,
         other_config_id: _builtins.str = ...,
         difference: _builtins.float = ...,
-        low: _builtins.float | None = ...,
-        high: _builtins.float | None = ...,
         relative_difference: _builtins.float | None = ...,
+        relative_low: _builtins.float | None = ...,
+        relative_high: _builtins.float | None = ...,
         above_noise: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "_relative_difference", b"_relative_difference", "high", b"high", "low", b"low", "relative_difference", b"relative_difference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_relative_difference", b"_relative_difference", "_relative_high", b"_relative_high", "_relative_low", b"_relative_low", "relative_difference", b"relative_difference", "relative_high", b"relative_high", "relative_low", b"relative_low"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "_relative_difference", b"_relative_difference", "above_noise", b"above_noise", "config_id", b"config_id", "difference", b"difference", "high", b"high", "low", b"low", "other_config_id", b"other_config_id", "relative_difference", b"relative_difference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relative_difference", b"_relative_difference", "_relative_high", b"_relative_high", "_relative_low", b"_relative_low", "above_noise", b"above_noise", "config_id", b"config_id", "difference", b"difference", "other_config_id", b"other_config_id", "relative_difference", b"relative_difference", "relative_high", b"relative_high", "relative_low", b"relative_low"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
-    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
-    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
-    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
     _WhichOneofReturnType__relative_difference: _TypeAlias = _typing.Literal["relative_difference"]  # noqa: Y015
     _WhichOneofArgType__relative_difference: _TypeAlias = _typing.Literal["_relative_difference", b"_relative_difference"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    _WhichOneofReturnType__relative_high: _TypeAlias = _typing.Literal["relative_high"]  # noqa: Y015
+    _WhichOneofArgType__relative_high: _TypeAlias = _typing.Literal["_relative_high", b"_relative_high"]  # noqa: Y015
+    _WhichOneofReturnType__relative_low: _TypeAlias = _typing.Literal["relative_low"]  # noqa: Y015
+    _WhichOneofArgType__relative_low: _TypeAlias = _typing.Literal["_relative_low", b"_relative_low"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_difference) -> _WhichOneofReturnType__relative_difference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_high) -> _WhichOneofReturnType__relative_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_low) -> _WhichOneofReturnType__relative_low | None: ...
 
 Global___Difference: _TypeAlias = Difference  # noqa: Y015
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%servemark/ranking/v1/confidence.proto\x12\x14servemark.ranking.v1\"f\n\nConfidence\x12\x18\n\x10\x62\x65st_probability\x18\x01 \x01(\x01\x12\x11\n\tscore_low\x18\x02 \x01(\x01\x12\x12\n\nscore_high\x18\x03 \x01(\x01\x12\x17\n\x0ftied_config_ids\x18\x04 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%servemark/ranking/v1/confidence.proto\x12\x14servemark.ranking.v1\"~\n\nConfidence\x12\x18\n\x10\x62\x65st_probability\x18\x01 \x01(\x01\x12\x16\n\x0estandard_error\x18\x02 \x01(\x01\x12\x11\n\tscore_low\x18\x03 \x01(\x01\x12\x12\n\nscore_high\x18\x04 \x01(\x01\x12\x17\n\x0ftied_config_ids\x18\x05 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.ranking.v1.confid
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONFIDENCE']._serialized_start=63
-  _globals['_CONFIDENCE']._serialized_end=165
+  _globals['_CONFIDENCE']._serialized_end=189
 # @@protoc_insertion_point(module_scope)

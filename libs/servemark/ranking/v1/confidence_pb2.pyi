@@ -20,26 +20,29 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Confidence(_message.Message):
-    """How sure a place is, given how far the runs differ: the ranking is repeated on matrices whose cells are drawn anew from
-    what is known of their spread. The same request on the same matrix draws the same ones. A cell of a single run has no
-    known spread and stays as it is, so what rests on single runs looks surer than it is; its run count says so.
+    """How sure a place is, given how far the runs differ: the ranking is repeated with cells drawn anew from what is known of
+    their spread. The same request on the same matrix draws the same ones. A single run is taken to spread as is typical of
+    its metric among the candidates; where nobody has several runs nothing is known, and a notice says so.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BEST_PROBABILITY_FIELD_NUMBER: _builtins.int
+    STANDARD_ERROR_FIELD_NUMBER: _builtins.int
     SCORE_LOW_FIELD_NUMBER: _builtins.int
     SCORE_HIGH_FIELD_NUMBER: _builtins.int
     TIED_CONFIG_IDS_FIELD_NUMBER: _builtins.int
     best_probability: _builtins.float
-    """Share of the draws in which the alternative comes first, 0 to 1."""
+    """Share of the draws in which the alternative comes first, 0 to 1; those that come first together share the draw."""
+    standard_error: _builtins.float
+    """Standard error of that share, from the number of draws."""
     score_low: _builtins.float
-    """Lower end of the 95 % interval of its score."""
+    """Lower end of the 90 % interval of its score."""
     score_high: _builtins.float
     """Upper end."""
     @_builtins.property
     def tied_config_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of the configurations whose score cannot be told from its own: the 95 % interval of the difference has 0 in it.
+        """Ids of the configurations whose score cannot be told from its own: the 90 % interval of the difference has 0 in it.
         In order of rank, and only those among the recommendations of this answer.
         """
 
@@ -47,13 +50,14 @@ class Confidence(_message.Message):
         self,
         *,
         best_probability: _builtins.float = ...,
+        standard_error: _builtins.float = ...,
         score_low: _builtins.float = ...,
         score_high: _builtins.float = ...,
         tied_config_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_probability", b"best_probability", "score_high", b"score_high", "score_low", b"score_low", "tied_config_ids", b"tied_config_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_probability", b"best_probability", "score_high", b"score_high", "score_low", b"score_low", "standard_error", b"standard_error", "tied_config_ids", b"tied_config_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

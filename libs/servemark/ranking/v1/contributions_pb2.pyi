@@ -23,8 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Contributions(_message.Message):
     """A score as a sum: `score = baseline + contribution of each criterion`.
 
-    A part is the criterion's Shapley value: what adding it changes, on average over all orders in which the criteria could
-    be added. Squared distances, which `breakdown` has, add up too, but not to the score.
+    A part is the criterion's Shapley value: what counting it changes, on average over all orders in which the criteria could
+    be counted; what is not counted yet lies midway between its best and its worst. So a part is above 0 where the
+    alternative is nearer to the best. The squared distances of `breakdown` add up too, but not to the score.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -32,7 +33,7 @@ class Contributions(_message.Message):
     BASELINE_FIELD_NUMBER: _builtins.int
     CRITERIA_FIELD_NUMBER: _builtins.int
     baseline: _builtins.float
-    """The score of an alternative that no criterion speaks for or against."""
+    """The score midway between the best and the worst, from which contributions count: 0.5."""
     @_builtins.property
     def criteria(self) -> _containers.RepeatedCompositeFieldContainer[Global___CriterionContribution]:
         """The parts, in the order of the criteria."""

@@ -26,7 +26,7 @@ from servemark.ranking.v1 import candidate_pb2 as servemark_dot_ranking_dot_v1_d
 from servemark.type.v1 import metric_pb2 as servemark_dot_type_dot_v1_dot_metric__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$servemark/ranking/v1/dominance.proto\x12\x14servemark.ranking.v1\x1a$servemark/ranking/v1/candidate.proto\x1a\x1eservemark/type/v1/metric.proto\"\x8e\x01\n\tDominance\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12\x36\n\x0b\x61lternative\x18\x02 \x01(\x0b\x32!.servemark.ranking.v1.Alternative\x12\x36\n\x07margins\x18\x03 \x03(\x0b\x32%.servemark.ranking.v1.DominanceMargin\"\x8d\x01\n\x0f\x44ominanceMargin\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x1c\n\x0frelative_margin\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x12\n\x10_relative_marginb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$servemark/ranking/v1/dominance.proto\x12\x14servemark.ranking.v1\x1a$servemark/ranking/v1/candidate.proto\x1a\x1eservemark/type/v1/metric.proto\"\x8e\x01\n\tDominance\x12\x11\n\tconfig_id\x18\x01 \x01(\t\x12\x36\n\x0b\x61lternative\x18\x02 \x01(\x0b\x32!.servemark.ranking.v1.Alternative\x12\x36\n\x07margins\x18\x03 \x03(\x0b\x32%.servemark.ranking.v1.DominanceMargin\"t\n\x0f\x44ominanceMargin\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x17\n\x0frelative_margin\x18\x04 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DOMINANCE']._serialized_start=133
   _globals['_DOMINANCE']._serialized_end=275
-  _globals['_DOMINANCEMARGIN']._serialized_start=278
-  _globals['_DOMINANCEMARGIN']._serialized_end=419
+  _globals['_DOMINANCEMARGIN']._serialized_start=277
+  _globals['_DOMINANCEMARGIN']._serialized_end=393
 # @@protoc_insertion_point(module_scope)

@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Dominance(_message.Message):
     """Which alternative on the Pareto front is at least as good in every criterion and better in one. Of several, the one
-    whose smallest relative margin is largest.
+    whose smallest relative margin is the largest.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -71,23 +71,21 @@ class DominanceMargin(_message.Message):
     value: _builtins.float
     """The better one's value, in the metric's unit."""
     margin: _builtins.float
-    """How much better that is, 0 or more, in the metric's unit."""
+    """How much better that is, in the metric's unit: 0 or more."""
     relative_margin: _builtins.float
-    """The margin as a part of the worse one's value: 0.25 is a quarter better. Absent: that value is 0."""
+    """The margin as a share of the larger of the two values: 0 to 1."""
     def __init__(
         self,
         *,
         metric: _metric_pb2.Metric.ValueType = ...,
         value: _builtins.float = ...,
         margin: _builtins.float = ...,
-        relative_margin: _builtins.float | None = ...,
+        relative_margin: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_relative_margin", b"_relative_margin", "relative_margin", b"relative_margin"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relative_margin", b"_relative_margin", "margin", b"margin", "metric", b"metric", "relative_margin", b"relative_margin", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "metric", b"metric", "relative_margin", b"relative_margin", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__relative_margin: _TypeAlias = _typing.Literal["relative_margin"]  # noqa: Y015
-    _WhichOneofArgType__relative_margin: _TypeAlias = _typing.Literal["_relative_margin", b"_relative_margin"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_margin) -> _WhichOneofReturnType__relative_margin | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DominanceMargin: _TypeAlias = DominanceMargin  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from servemark.type.v1 import metric_pb2 as servemark_dot_type_dot_v1_dot_metric__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$servemark/ranking/v1/estimates.proto\x12\x14servemark.ranking.v1\x1a\x1eservemark/type/v1/metric.proto\"\xc0\x01\n\x0eOperatingPoint\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0b\x63oncurrency\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x19\n\x0crequest_rate\x18\x04 \x01(\x01H\x03\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x0e\n\x0c_concurrencyB\x0f\n\r_request_rate\"h\n\x08\x45stimate\x12\x12\n\nconfig_ids\x18\x01 \x03(\t\x12\x13\n\x0bpoint_count\x18\x02 \x01(\x05\x12\x33\n\x06\x65rrors\x18\x03 \x03(\x0b\x32#.servemark.ranking.v1.EstimateError\"\xb0\x01\n\rEstimateError\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\x1f\n\x12max_relative_error\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\"\n\x15median_relative_error\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x15\n\x13_max_relative_errorB\x18\n\x16_median_relative_errorb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$servemark/ranking/v1/estimates.proto\x12\x14servemark.ranking.v1\x1a\x1eservemark/type/v1/metric.proto\"\xc0\x01\n\x0eOperatingPoint\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0b\x63oncurrency\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x19\n\x0crequest_rate\x18\x04 \x01(\x01H\x03\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x0e\n\x0c_concurrencyB\x0f\n\r_request_rate\"\x80\x02\n\x08\x45stimate\x12\x31\n\x04\x61xis\x18\x01 \x01(\x0e\x32#.servemark.ranking.v1.Estimate.Axis\x12\x12\n\nconfig_ids\x18\x02 \x03(\t\x12\x33\n\x06\x65rrors\x18\x03 \x03(\x0b\x32#.servemark.ranking.v1.EstimateError\"x\n\x04\x41xis\x12\x14\n\x10\x41XIS_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41XIS_CONCURRENCY\x10\x01\x12\x15\n\x11\x41XIS_REQUEST_RATE\x10\x02\x12\x15\n\x11\x41XIS_INPUT_TOKENS\x10\x03\x12\x16\n\x12\x41XIS_OUTPUT_TOKENS\x10\x04\"\x8f\x01\n\rEstimateError\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\r\n\x05\x65rror\x18\x02 \x01(\x01\x12\x13\n\x0bis_absolute\x18\x03 \x01(\x08\x12\x0b\n\x03low\x18\x04 \x01(\x01\x12\x0c\n\x04high\x18\x05 \x01(\x01\x12\x14\n\x0ctested_count\x18\x06 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATINGPOINT']._serialized_start=95
   _globals['_OPERATINGPOINT']._serialized_end=287
-  _globals['_ESTIMATE']._serialized_start=289
-  _globals['_ESTIMATE']._serialized_end=393
-  _globals['_ESTIMATEERROR']._serialized_start=396
-  _globals['_ESTIMATEERROR']._serialized_end=572
+  _globals['_ESTIMATE']._serialized_start=290
+  _globals['_ESTIMATE']._serialized_end=546
+  _globals['_ESTIMATE_AXIS']._serialized_start=426
+  _globals['_ESTIMATE_AXIS']._serialized_end=546
+  _globals['_ESTIMATEERROR']._serialized_start=549
+  _globals['_ESTIMATEERROR']._serialized_end=692
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from servemark.type.v1 import metric_pb2 as _metric_pb2
 import builtins as _builtins
 import sys
@@ -21,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class OperatingPoint(_message.Message):
-    """A load and lengths that may not have been measured. What is absent is not estimated along: only what was measured counts."""
+    """A load and lengths that may not have been measured. What is absent may be anything that was measured."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -70,35 +71,66 @@ Global___OperatingPoint: _TypeAlias = OperatingPoint  # noqa: Y015
 
 @_typing.final
 class Estimate(_message.Message):
-    """How an estimated alternative came about: by monotone interpolation between measured points of the same model version,
-    hardware, framework and kind of workload. Never beyond what was measured, never from another GPU or model.
+    """How an estimated alternative came about: by monotone interpolation along one curve, whose points differ in nothing but the
+    load or one length. Never beyond what was measured, never across GPUs or models.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Axis:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _AxisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Estimate._Axis.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        AXIS_UNSPECIFIED: Estimate._Axis.ValueType  # 0
+        """Not set. Never sent."""
+        AXIS_CONCURRENCY: Estimate._Axis.ValueType  # 1
+        """Requests in flight."""
+        AXIS_REQUEST_RATE: Estimate._Axis.ValueType  # 2
+        """Requests sent per second."""
+        AXIS_INPUT_TOKENS: Estimate._Axis.ValueType  # 3
+        """Input length."""
+        AXIS_OUTPUT_TOKENS: Estimate._Axis.ValueType  # 4
+        """Output length."""
+
+    class Axis(_Axis, metaclass=_AxisEnumTypeWrapper):
+        """What the points of the curve differ in."""
+
+    AXIS_UNSPECIFIED: Estimate.Axis.ValueType  # 0
+    """Not set. Never sent."""
+    AXIS_CONCURRENCY: Estimate.Axis.ValueType  # 1
+    """Requests in flight."""
+    AXIS_REQUEST_RATE: Estimate.Axis.ValueType  # 2
+    """Requests sent per second."""
+    AXIS_INPUT_TOKENS: Estimate.Axis.ValueType  # 3
+    """Input length."""
+    AXIS_OUTPUT_TOKENS: Estimate.Axis.ValueType  # 4
+    """Output length."""
+
+    AXIS_FIELD_NUMBER: _builtins.int
     CONFIG_IDS_FIELD_NUMBER: _builtins.int
-    POINT_COUNT_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
-    point_count: _builtins.int
-    """Measured points of the whole curve."""
+    axis: Global___Estimate.Axis.ValueType
+    """What the points of the curve differ in."""
     @_builtins.property
     def config_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of the configurations it lies between."""
+        """Ids of the two measured configurations it lies between, the one with the lower load or length first."""
 
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___EstimateError]:
-        """How far such estimates are off, for each estimated metric."""
+        """How far the estimates may be off, for each estimated metric."""
 
     def __init__(
         self,
         *,
+        axis: Global___Estimate.Axis.ValueType = ...,
         config_ids: _abc.Iterable[_builtins.str] | None = ...,
-        point_count: _builtins.int = ...,
         errors: _abc.Iterable[Global___EstimateError] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_ids", b"config_ids", "errors", b"errors", "point_count", b"point_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["axis", b"axis", "config_ids", b"config_ids", "errors", b"errors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,37 +138,44 @@ Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
 
 @_typing.final
 class EstimateError(_message.Message):
-    """How far estimates of one metric are off: each measured point inside the curve is estimated from the others."""
+    """How far an estimate may be off: by the largest error at the inner points of the curve, each left out in turn and estimated
+    from the others. The gaps are then wider than the real ones, so this errs on the side of caution.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     METRIC_FIELD_NUMBER: _builtins.int
-    MAX_RELATIVE_ERROR_FIELD_NUMBER: _builtins.int
-    MEDIAN_RELATIVE_ERROR_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    IS_ABSOLUTE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    TESTED_COUNT_FIELD_NUMBER: _builtins.int
     metric: _metric_pb2.Metric.ValueType
     """The metric."""
-    max_relative_error: _builtins.float
-    """The largest error, as a part of the measured value. Absent: too few points to leave one out."""
-    median_relative_error: _builtins.float
-    """The median of the errors. Absent: as above."""
+    error: _builtins.float
+    """The largest error: relative (0.1 is a factor of 1.1) unless `is_absolute`."""
+    is_absolute: _builtins.bool
+    """The error is in the metric's unit, because some value of the curve is 0."""
+    low: _builtins.float
+    """The estimate less the error."""
+    high: _builtins.float
+    """The estimate and the error."""
+    tested_count: _builtins.int
+    """Points that were left out in turn, 1 or more."""
     def __init__(
         self,
         *,
         metric: _metric_pb2.Metric.ValueType = ...,
-        max_relative_error: _builtins.float | None = ...,
-        median_relative_error: _builtins.float | None = ...,
+        error: _builtins.float = ...,
+        is_absolute: _builtins.bool = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        tested_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_relative_error", b"_max_relative_error", "_median_relative_error", b"_median_relative_error", "max_relative_error", b"max_relative_error", "median_relative_error", b"median_relative_error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_relative_error", b"_max_relative_error", "_median_relative_error", b"_median_relative_error", "max_relative_error", b"max_relative_error", "median_relative_error", b"median_relative_error", "metric", b"metric"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "high", b"high", "is_absolute", b"is_absolute", "low", b"low", "metric", b"metric", "tested_count", b"tested_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__max_relative_error: _TypeAlias = _typing.Literal["max_relative_error"]  # noqa: Y015
-    _WhichOneofArgType__max_relative_error: _TypeAlias = _typing.Literal["_max_relative_error", b"_max_relative_error"]  # noqa: Y015
-    _WhichOneofReturnType__median_relative_error: _TypeAlias = _typing.Literal["median_relative_error"]  # noqa: Y015
-    _WhichOneofArgType__median_relative_error: _TypeAlias = _typing.Literal["_median_relative_error", b"_median_relative_error"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_relative_error) -> _WhichOneofReturnType__max_relative_error | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__median_relative_error) -> _WhichOneofReturnType__median_relative_error | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EstimateError: _TypeAlias = EstimateError  # noqa: Y015

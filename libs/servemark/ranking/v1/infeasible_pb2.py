@@ -26,7 +26,7 @@ from servemark.ranking.v1 import candidate_pb2 as servemark_dot_ranking_dot_v1_d
 from servemark.type.v1 import metric_pb2 as servemark_dot_type_dot_v1_dot_metric__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%servemark/ranking/v1/infeasible.proto\x12\x14servemark.ranking.v1\x1a$servemark/ranking/v1/candidate.proto\x1a\x1eservemark/type/v1/metric.proto\"\xe1\x01\n\nInfeasible\x12\x34\n\x0bpass_counts\x18\x01 \x03(\x0b\x32\x1f.servemark.ranking.v1.LimitPass\x12\x36\n\tconflicts\x18\x02 \x03(\x0b\x32#.servemark.ranking.v1.LimitConflict\x12.\n\x05\x64rops\x18\x03 \x03(\x0b\x32\x1f.servemark.ranking.v1.LimitDrop\x12\x35\n\x0brelaxations\x18\x04 \x03(\x0b\x32 .servemark.ranking.v1.Relaxation\"g\n\tLimitPass\x12-\n\x05limit\x18\x01 \x01(\x0b\x32\x1e.servemark.type.v1.MetricLimit\x12\x12\n\npass_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x63\x61ndidate_count\x18\x03 \x01(\x05\"?\n\rLimitConflict\x12.\n\x06limits\x18\x01 \x03(\x0b\x32\x1e.servemark.type.v1.MetricLimit\"T\n\tLimitDrop\x12.\n\x06limits\x18\x01 \x03(\x0b\x32\x1e.servemark.type.v1.MetricLimit\x12\x17\n\x0fremaining_count\x18\x02 \x01(\x05\"x\n\nRelaxation\x12\x36\n\x0b\x61lternative\x18\x01 \x01(\x0b\x32!.servemark.ranking.v1.Alternative\x12\x32\n\x06limits\x18\x02 \x03(\x0b\x32\".servemark.ranking.v1.RelaxedLimit\"`\n\x0cRelaxedLimit\x12-\n\x05limit\x18\x01 \x01(\x0b\x32\x1e.servemark.type.v1.MetricLimit\x12\x0e\n\x06\x61\x63tual\x18\x02 \x01(\x01\x12\x11\n\trelax_pct\x18\x03 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%servemark/ranking/v1/infeasible.proto\x12\x14servemark.ranking.v1\x1a$servemark/ranking/v1/candidate.proto\x1a\x1eservemark/type/v1/metric.proto\"\xb1\x01\n\nInfeasible\x12\x34\n\x0bpass_counts\x18\x01 \x03(\x0b\x32\x1f.servemark.ranking.v1.LimitPass\x12\x36\n\tconflicts\x18\x02 \x03(\x0b\x32#.servemark.ranking.v1.LimitConflict\x12\x35\n\x0brelaxations\x18\x03 \x03(\x0b\x32 .servemark.ranking.v1.Relaxation\"g\n\tLimitPass\x12-\n\x05limit\x18\x01 \x01(\x0b\x32\x1e.servemark.type.v1.MetricLimit\x12\x12\n\npass_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x63\x61ndidate_count\x18\x03 \x01(\x05\"X\n\rLimitConflict\x12.\n\x06limits\x18\x01 \x03(\x0b\x32\x1e.servemark.type.v1.MetricLimit\x12\x17\n\x0fremaining_count\x18\x02 \x01(\x05\"x\n\nRelaxation\x12\x36\n\x0b\x61lternative\x18\x01 \x01(\x0b\x32!.servemark.ranking.v1.Alternative\x12\x32\n\x06limits\x18\x02 \x03(\x0b\x32\".servemark.ranking.v1.RelaxedLimit\"`\n\x0cRelaxedLimit\x12-\n\x05limit\x18\x01 \x01(\x0b\x32\x1e.servemark.type.v1.MetricLimit\x12\x0e\n\x06\x61\x63tual\x18\x02 \x01(\x01\x12\x11\n\trelax_pct\x18\x03 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,15 +34,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.ranking.v1.infeas
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INFEASIBLE']._serialized_start=134
-  _globals['_INFEASIBLE']._serialized_end=359
-  _globals['_LIMITPASS']._serialized_start=361
-  _globals['_LIMITPASS']._serialized_end=464
-  _globals['_LIMITCONFLICT']._serialized_start=466
-  _globals['_LIMITCONFLICT']._serialized_end=529
-  _globals['_LIMITDROP']._serialized_start=531
-  _globals['_LIMITDROP']._serialized_end=615
-  _globals['_RELAXATION']._serialized_start=617
-  _globals['_RELAXATION']._serialized_end=737
-  _globals['_RELAXEDLIMIT']._serialized_start=739
-  _globals['_RELAXEDLIMIT']._serialized_end=835
+  _globals['_INFEASIBLE']._serialized_end=311
+  _globals['_LIMITPASS']._serialized_start=313
+  _globals['_LIMITPASS']._serialized_end=416
+  _globals['_LIMITCONFLICT']._serialized_start=418
+  _globals['_LIMITCONFLICT']._serialized_end=506
+  _globals['_RELAXATION']._serialized_start=508
+  _globals['_RELAXATION']._serialized_end=628
+  _globals['_RELAXEDLIMIT']._serialized_start=630
+  _globals['_RELAXEDLIMIT']._serialized_end=726
 # @@protoc_insertion_point(module_scope)

@@ -24,15 +24,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Infeasible(_message.Message):
     """Why no candidate keeps all limits, and what would have to give way. The budget is a limit of USD_PER_HOUR here.
 
-    A figure that was not measured keeps no limit. One whose runs disagree keeps it where the request accepts uncertain
-    ones. Candidates without a figure for some criterion are not counted: no limit given up would let them in.
+    A figure that was not measured keeps no limit. One of which it is uncertain keeps it where the request accepts that.
+    Candidates without a figure for some criterion do not count: no limit given up would let them in.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PASS_COUNTS_FIELD_NUMBER: _builtins.int
     CONFLICTS_FIELD_NUMBER: _builtins.int
-    DROPS_FIELD_NUMBER: _builtins.int
     RELAXATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def pass_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitPass]:
@@ -40,31 +39,24 @@ class Infeasible(_message.Message):
 
     @_builtins.property
     def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitConflict]:
-        """The smallest sets of limits that no candidate keeps together: each of the sets has to give way somewhere. Fewer
-        limits first, then in the order of the request.
+        """The smallest sets of limits to drop, at most 10: without those of one set something is left, and each of them is needed
+        for that. The fewest limits first, then those that leave most.
         """
-
-    @_builtins.property
-    def drops(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitDrop]:
-        """The smallest sets of limits to drop: without those of one set something is left. Fewer limits first, then most left."""
 
     @_builtins.property
     def relaxations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Relaxation]:
-        """The nearest candidates: those of which no other needs less of every limit. The least relaxation first, by its
-        largest part.
-        """
+        """The nearest candidates, at most 10: no other one needs less of every limit. The smallest largest relaxation first."""
 
     def __init__(
         self,
         *,
         pass_counts: _abc.Iterable[Global___LimitPass] | None = ...,
         conflicts: _abc.Iterable[Global___LimitConflict] | None = ...,
-        drops: _abc.Iterable[Global___LimitDrop] | None = ...,
         relaxations: _abc.Iterable[Global___Relaxation] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicts", b"conflicts", "drops", b"drops", "pass_counts", b"pass_counts", "relaxations", b"relaxations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicts", b"conflicts", "pass_counts", b"pass_counts", "relaxations", b"relaxations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -82,7 +74,7 @@ class LimitPass(_message.Message):
     pass_count: _builtins.int
     """Candidates that keep it, whatever they do about the others."""
     candidate_count: _builtins.int
-    """Candidates with every criterion."""
+    """Candidates that have every criterion."""
     @_builtins.property
     def limit(self) -> _metric_pb2.MetricLimit:
         """The limit."""
@@ -104,38 +96,14 @@ Global___LimitPass: _TypeAlias = LimitPass  # noqa: Y015
 
 @_typing.final
 class LimitConflict(_message.Message):
-    """Limits that no candidate keeps together, though any but one of them can be kept."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LIMITS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricLimit]:
-        """The limits."""
-
-    def __init__(
-        self,
-        *,
-        limits: _abc.Iterable[_metric_pb2.MetricLimit] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___LimitConflict: _TypeAlias = LimitConflict  # noqa: Y015
-
-@_typing.final
-class LimitDrop(_message.Message):
-    """Limits to do without, none of which can stay."""
+    """Limits that stand in the way of candidates that keep all others."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LIMITS_FIELD_NUMBER: _builtins.int
     REMAINING_COUNT_FIELD_NUMBER: _builtins.int
     remaining_count: _builtins.int
-    """Candidates that keep all others."""
+    """Candidates that are left without them."""
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricLimit]:
         """The limits."""
@@ -152,7 +120,7 @@ class LimitDrop(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___LimitDrop: _TypeAlias = LimitDrop  # noqa: Y015
+Global___LimitConflict: _TypeAlias = LimitConflict  # noqa: Y015
 
 @_typing.final
 class Relaxation(_message.Message):
@@ -168,7 +136,7 @@ class Relaxation(_message.Message):
 
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RelaxedLimit]:
-        """The limits it does not keep, in the order of the request, and what they would have to be."""
+        """The limits it does not keep, in the order of the request, the budget last."""
 
     def __init__(
         self,
@@ -194,9 +162,9 @@ class RelaxedLimit(_message.Message):
     ACTUAL_FIELD_NUMBER: _builtins.int
     RELAX_PCT_FIELD_NUMBER: _builtins.int
     actual: _builtins.float
-    """The figure it would have to be for the candidate to keep it, in the metric's unit."""
+    """What it would have to be for the candidate to keep it, in the metric's unit."""
     relax_pct: _builtins.float
-    """How far that is from the limit, in percent of the limit: above 0."""
+    """How far that is from the limit, in percent of the limit; infinite from a budget of 0."""
     @_builtins.property
     def limit(self) -> _metric_pb2.MetricLimit:
         """The limit as it is."""

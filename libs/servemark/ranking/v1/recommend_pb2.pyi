@@ -139,7 +139,7 @@ class RecommendRequest(_message.Message):
     Absent: no target.
     """
     headroom: _builtins.float
-    """Share of the instances' capacity to leave free at the target: 0 to 0.95. Absent: 0.2."""
+    """Share of what each instance can do that is kept free: 0 to 0.95. Absent: 0.3, with which a fleet of four can lose one."""
     explain_cells: _builtins.bool
     """Say where each cell's figure comes from."""
     include_estimates: _builtins.bool
@@ -357,7 +357,7 @@ class Recommendation(_message.Message):
 
     @_builtins.property
     def replicas(self) -> _replicas_pb2.Replicas:
-        """Instances for the target rate. Absent: there is no target, or its request rate was not measured."""
+        """Instances for the target rate. Absent: there is no target."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#servemark/ranking/v1/replicas.proto\x12\x14servemark.ranking.v1\"\xee\x01\n\x08Replicas\x12\x15\n\rreplica_count\x18\x01 \x01(\x03\x12\x1b\n\x13requests_per_second\x18\x02 \x01(\x01\x12\x10\n\x08headroom\x18\x03 \x01(\x01\x12$\n\x1c\x63\x61pacity_requests_per_second\x18\x04 \x01(\x01\x12\x1f\n\x12total_usd_per_hour\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12#\n\x16usd_per_million_tokens\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x15\n\x13_total_usd_per_hourB\x19\n\x17_usd_per_million_tokensb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#servemark/ranking/v1/replicas.proto\x12\x14servemark.ranking.v1\"\x89\x01\n\x08Replicas\x12,\n\x07typical\x18\x01 \x01(\x0b\x32\x1b.servemark.ranking.v1.Fleet\x12)\n\x04safe\x18\x02 \x01(\x0b\x32\x1b.servemark.ranking.v1.Fleet\x12\x16\n\x0erate_converted\x18\x03 \x01(\x08\x12\x0c\n\x04gaps\x18\x04 \x03(\t\"\xab\x01\n\x05\x46leet\x12\x15\n\rreplica_count\x18\x01 \x01(\x05\x12\x13\n\x0butilization\x18\x02 \x01(\x01\x12\x1f\n\x12total_usd_per_hour\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12#\n\x16usd_per_million_tokens\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x15\n\x13_total_usd_per_hourB\x19\n\x17_usd_per_million_tokensb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.ranking.v1.replic
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPLICAS']._serialized_start=62
-  _globals['_REPLICAS']._serialized_end=300
+  _globals['_REPLICAS']._serialized_end=199
+  _globals['_FLEET']._serialized_start=202
+  _globals['_FLEET']._serialized_end=373
 # @@protoc_insertion_point(module_scope)

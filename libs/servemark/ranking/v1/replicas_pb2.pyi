@@ -3,60 +3,92 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Replicas(_message.Message):
-    """How many instances of a configuration carry the target request rate, and what they cost. Each takes what was measured
-    for one: the load is spread evenly, and latencies stay as they were measured.
+    """How many instances of a configuration carry the target request rate, and what they cost. Each is taken to do what it did
+    when it was measured, less the headroom; so latencies stay as they were measured. The load is spread evenly.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    TYPICAL_FIELD_NUMBER: _builtins.int
+    SAFE_FIELD_NUMBER: _builtins.int
+    RATE_CONVERTED_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
+    rate_converted: _builtins.bool
+    """No request rate was measured: it was taken from the throughput and the workload's output length."""
+    @_builtins.property
+    def typical(self) -> Global___Fleet:
+        """By the rate of the median run. Absent: see `gaps`."""
+
+    @_builtins.property
+    def safe(self) -> Global___Fleet:
+        """By the rate of the worst run: no fewer instances. Absent: see `gaps`."""
+
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is not known, and so left out, in sentences for people."""
+
+    def __init__(
+        self,
+        *,
+        typical: Global___Fleet | None = ...,
+        safe: Global___Fleet | None = ...,
+        rate_converted: _builtins.bool = ...,
+        gaps: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["safe", b"safe", "typical", b"typical"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "rate_converted", b"rate_converted", "safe", b"safe", "typical", b"typical"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Replicas: _TypeAlias = Replicas  # noqa: Y015
+
+@_typing.final
+class Fleet(_message.Message):
+    """The instances that carry the target at one rate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
     REPLICA_COUNT_FIELD_NUMBER: _builtins.int
-    REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
-    HEADROOM_FIELD_NUMBER: _builtins.int
-    CAPACITY_REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    UTILIZATION_FIELD_NUMBER: _builtins.int
     TOTAL_USD_PER_HOUR_FIELD_NUMBER: _builtins.int
     USD_PER_MILLION_TOKENS_FIELD_NUMBER: _builtins.int
     replica_count: _builtins.int
-    """Instances: the least number of which each has the headroom left."""
-    requests_per_second: _builtins.float
-    """Requests per second that one instance was measured to complete."""
-    headroom: _builtins.float
-    """Share of the instances' capacity that the target leaves free: at least the headroom asked for."""
-    capacity_requests_per_second: _builtins.float
-    """Requests per second they can take before the headroom is gone."""
+    """Instances."""
+    utilization: _builtins.float
+    """The target as a share of what all of them can do: at most 1 less the headroom."""
     total_usd_per_hour: _builtins.float
     """US dollars an hour for all of them. Absent: no price is known."""
     usd_per_million_tokens: _builtins.float
-    """US dollars for a million output tokens at the target rate, idle capacity paid for. Absent: no price or no output
-    length is known.
-    """
+    """US dollars for a million output tokens at the target, what is idle paid for. Absent: no price or no length is known."""
     def __init__(
         self,
         *,
         replica_count: _builtins.int = ...,
-        requests_per_second: _builtins.float = ...,
-        headroom: _builtins.float = ...,
-        capacity_requests_per_second: _builtins.float = ...,
+        utilization: _builtins.float = ...,
         total_usd_per_hour: _builtins.float | None = ...,
         usd_per_million_tokens: _builtins.float | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_total_usd_per_hour", b"_total_usd_per_hour", "_usd_per_million_tokens", b"_usd_per_million_tokens", "total_usd_per_hour", b"total_usd_per_hour", "usd_per_million_tokens", b"usd_per_million_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_usd_per_hour", b"_total_usd_per_hour", "_usd_per_million_tokens", b"_usd_per_million_tokens", "capacity_requests_per_second", b"capacity_requests_per_second", "headroom", b"headroom", "replica_count", b"replica_count", "requests_per_second", b"requests_per_second", "total_usd_per_hour", b"total_usd_per_hour", "usd_per_million_tokens", b"usd_per_million_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total_usd_per_hour", b"_total_usd_per_hour", "_usd_per_million_tokens", b"_usd_per_million_tokens", "replica_count", b"replica_count", "total_usd_per_hour", b"total_usd_per_hour", "usd_per_million_tokens", b"usd_per_million_tokens", "utilization", b"utilization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__total_usd_per_hour: _TypeAlias = _typing.Literal["total_usd_per_hour"]  # noqa: Y015
     _WhichOneofArgType__total_usd_per_hour: _TypeAlias = _typing.Literal["_total_usd_per_hour", b"_total_usd_per_hour"]  # noqa: Y015
@@ -67,4 +99,4 @@ class Replicas(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__usd_per_million_tokens) -> _WhichOneofReturnType__usd_per_million_tokens | None: ...
 
-Global___Replicas: _TypeAlias = Replicas  # noqa: Y015
+Global___Fleet: _TypeAlias = Fleet  # noqa: Y015
