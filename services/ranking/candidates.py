@@ -9,6 +9,7 @@ import numpy as np
 
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
+from services.ranking.cells import Figure
 from services.ranking.content import ConfigRow, Price, TokenSpan, UseCase
 from services.ranking.matrix import Bools, Floats, Ints, Matrix
 from services.ranking.metrics import MEASURED, METRICS, PLACE, PRICES
@@ -44,6 +45,8 @@ class PriceBasis:
     purchase_options: tuple[int, ...] = DEFAULT_OPTIONS
     region: str = ""
     at_us: int | None = None
+    overrides: tuple[tuple[str, float], ...] = ()
+    """The caller's own prices, by hardware configuration."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,12 +57,22 @@ class Candidates:
     rows: Ints  # [k] their rows in the matrix
     price_of: dict[str, Price]  # by hardware configuration; absent where none is known
     value: Floats  # [k, 15] NaN where there is no figure
-    low: Floats  # [k, 15]
+    low: Floats  # [k, 15] the smallest run
     high: Floats  # [k, 15]
     runs: Ints  # [k, 15]
 
     def __len__(self) -> int:
         return int(self.rows.size)
+
+    def sure(self, place: int) -> tuple[Floats, Floats]:
+        """The least and the most[k] that the figure in column `place` may be; NaN: no figure."""
+        if place < len(MEASURED):
+            return self.matrix.sure_low[self.rows, place], self.matrix.sure_high[self.rows, place]
+        return self.low[:, place], self.high[:, place]
+
+    def figure(self, index: int, place: int) -> Figure | None:
+        """What is known of candidate `index`'s measured figure in column `place`, if it has one."""
+        return self.row(index).figures.get(METRICS[place].column)
 
     def row(self, index: int) -> ConfigRow:
         """The configuration of candidate `index`."""
@@ -80,10 +93,11 @@ def select(
     rows = np.flatnonzero(_passes(matrix, chosen, use_case))
     at_us = matrix.made_at_us if basis.at_us is None else basis.at_us
     hardware = matrix.names["hardware_config_id"]
+    own = {identifier: _own_price(identifier, usd) for identifier, usd in basis.overrides}
     price_of: dict[str, Price] = {}
     hourly = np.full(len(hardware.names), np.nan)
     for code, identifier in enumerate(hardware.names):
-        price = choose_price(matrix.prices.get(identifier, ()), basis, at_us)
+        price = own.get(identifier) or choose_price(matrix.prices.get(identifier, ()), basis, at_us)
         if price is not None:
             price_of[identifier] = price
             hourly[code] = price.usd_per_hour
@@ -111,6 +125,18 @@ def choose_price(prices: Iterable[Price], basis: PriceBasis, at_us: int) -> Pric
                 offered, key=lambda p: (p.usd_per_hour, -p.valid_from_us, p.region, p.source)
             )
     return None
+
+
+def _own_price(hardware_config_id: str, usd_per_hour: float) -> Price:
+    return Price(
+        hardware_config_id=hardware_config_id,
+        purchase_option=PurchaseOption.PURCHASE_OPTION_UNSPECIFIED,
+        region="",
+        valid_from_us=0,
+        usd_per_hour=usd_per_hour,
+        source="the request",
+        valid_to_us=None,
+    )
 
 
 def _passes(matrix: Matrix, chosen: Filter, use_case: UseCase | None) -> Bools:

@@ -25,6 +25,7 @@ class FrontRequest:
     price_basis: PriceBasis = field(default_factory=PriceBasis)
     max_usd_per_hour: float | None = None
     include_dominated: bool = False
+    explain_cells: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

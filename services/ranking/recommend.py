@@ -46,6 +46,7 @@ class Request:
     max_results: int | None = DEFAULT_RESULTS
     """None: all of them."""
     max_excluded: int = 0
+    explain_cells: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

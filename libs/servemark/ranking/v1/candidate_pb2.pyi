@@ -88,7 +88,7 @@ class _ExclusionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exclu
     EXCLUSION_REASON_LIMIT_MISSED: _ExclusionReason.ValueType  # 2
     """A limit is missed."""
     EXCLUSION_REASON_LIMIT_UNCERTAIN: _ExclusionReason.ValueType  # 3
-    """Some runs keep a limit and some miss it, and the request does not accept that."""
+    """It is uncertain whether a limit is kept, and the request does not accept that."""
     EXCLUSION_REASON_LIMIT_UNKNOWN: _ExclusionReason.ValueType  # 4
     """The figure a limit needs was not measured, and no other percentile decides it."""
     EXCLUSION_REASON_OVER_BUDGET: _ExclusionReason.ValueType  # 5
@@ -110,7 +110,7 @@ unless that leaves none.
 EXCLUSION_REASON_LIMIT_MISSED: ExclusionReason.ValueType  # 2
 """A limit is missed."""
 EXCLUSION_REASON_LIMIT_UNCERTAIN: ExclusionReason.ValueType  # 3
-"""Some runs keep a limit and some miss it, and the request does not accept that."""
+"""It is uncertain whether a limit is kept, and the request does not accept that."""
 EXCLUSION_REASON_LIMIT_UNKNOWN: ExclusionReason.ValueType  # 4
 """The figure a limit needs was not measured, and no other percentile decides it."""
 EXCLUSION_REASON_OVER_BUDGET: ExclusionReason.ValueType  # 5
@@ -460,7 +460,12 @@ Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
 
 @_typing.final
 class Cell(_message.Message):
-    """One figure of the decision matrix: an alternative's value for one metric, and how far to trust it."""
+    """One figure of the decision matrix: an alternative's value for one metric, and how far to trust it.
+
+    Only like runs come together in it: those of one configuration. Latencies are percentiles of all their requests where every
+    run came with a sketch; rates are totals over all time and accuracies shares of all samples where every run says how many
+    requests it had; memory is the largest run, as that much has to fit. Everything else is the median over the runs.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

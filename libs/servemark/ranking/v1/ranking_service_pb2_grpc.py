@@ -32,9 +32,9 @@ if _version_not_supported:
 class RankingServiceStub:
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
@@ -83,9 +83,9 @@ class RankingServiceStub:
 class RankingServiceServicer:
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
@@ -181,9 +181,9 @@ def add_RankingServiceServicer_to_server(servicer, server):
 class RankingService:
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 

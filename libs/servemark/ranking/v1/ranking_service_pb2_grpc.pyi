@@ -33,9 +33,9 @@ GRPC_VERSION: str
 class RankingServiceStub:
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
@@ -68,9 +68,9 @@ class RankingServiceStub:
 class RankingServiceAsyncStub(RankingServiceStub):
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
@@ -99,9 +99,9 @@ class RankingServiceAsyncStub(RankingServiceStub):
 class RankingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 

@@ -72,25 +72,27 @@ class _LimitVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitVer
     LIMIT_VERDICT_UNSPECIFIED: _LimitVerdict.ValueType  # 0
     """Not set. Never sent."""
     LIMIT_VERDICT_MET: _LimitVerdict.ValueType  # 1
-    """Every run keeps it."""
+    """It is surely kept: every run keeps it, or all requests together do."""
     LIMIT_VERDICT_MISSED: _LimitVerdict.ValueType  # 2
-    """Every run misses it."""
+    """It is surely missed."""
     LIMIT_VERDICT_UNCERTAIN: _LimitVerdict.ValueType  # 3
-    """Some runs keep it and some miss it."""
+    """Some runs keep it and some miss it, or it lies within the interval."""
     LIMIT_VERDICT_UNKNOWN: _LimitVerdict.ValueType  # 4
     """The figure was not measured, and no other percentile decides it."""
 
 class LimitVerdict(_LimitVerdict, metaclass=_LimitVerdictEnumTypeWrapper):
-    """Whether an alternative keeps a limit."""
+    """Whether an alternative keeps a limit. What decides is the figure over all requests: where it is known it lies in the
+    cell's interval, else between the smallest and the largest run.
+    """
 
 LIMIT_VERDICT_UNSPECIFIED: LimitVerdict.ValueType  # 0
 """Not set. Never sent."""
 LIMIT_VERDICT_MET: LimitVerdict.ValueType  # 1
-"""Every run keeps it."""
+"""It is surely kept: every run keeps it, or all requests together do."""
 LIMIT_VERDICT_MISSED: LimitVerdict.ValueType  # 2
-"""Every run misses it."""
+"""It is surely missed."""
 LIMIT_VERDICT_UNCERTAIN: LimitVerdict.ValueType  # 3
-"""Some runs keep it and some miss it."""
+"""Some runs keep it and some miss it, or it lies within the interval."""
 LIMIT_VERDICT_UNKNOWN: LimitVerdict.ValueType  # 4
 """The figure was not measured, and no other percentile decides it."""
 Global___LimitVerdict: _TypeAlias = LimitVerdict  # noqa: Y015
@@ -129,7 +131,7 @@ class RecommendRequest(_message.Message):
     normalization: Global___Normalization.ValueType
     """How values are made comparable."""
     accept_uncertain: _builtins.bool
-    """Also recommend configurations of which some runs keep a limit and some miss it."""
+    """Also recommend configurations of which it is uncertain whether they keep a limit."""
     max_results: _builtins.int
     """Most recommendations to return: 1 to 1,000. 0: 20."""
     max_excluded: _builtins.int
