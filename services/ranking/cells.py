@@ -13,19 +13,32 @@ the Law of Succession, and Statistical Inference", J. Am. Stat. Assoc. 22 (1927)
 by it. Where nothing is known of all requests, it is the span of the runs.
 """
 
-from dataclasses import dataclass
 from math import sqrt
 from typing import NamedTuple
 
-from servemark.ranking.v1.candidate_pb2 import CellMethod
-from servemark.type.v1.metric_pb2 import Metric
+# By their names in the module: to look them up in the enum takes longer than all of the rest.
+from servemark.ranking.v1.candidate_pb2 import (
+    CELL_METHOD_MAX_OF_RUNS,
+    CELL_METHOD_MEDIAN_OF_RUNS,
+    CELL_METHOD_MERGED_SKETCHES,
+    CELL_METHOD_POOLED_SAMPLES,
+    CELL_METHOD_POOLED_TOTALS,
+    CELL_METHOD_SINGLE_RUN,
+    CellMethod,
+)
+from servemark.type.v1.metric_pb2 import (
+    METRIC_ACCURACY_SCORE,
+    METRIC_MEMORY_USED_GB,
+    METRIC_RPS_SUSTAINED,
+    METRIC_THROUGHPUT_TOKENS_SEC,
+)
 
 SKETCH_ERROR = 0.01
 """Relative error of a percentile from merged sketches."""
 WILSON_LEVEL = 0.95
 _WILSON_Z = 1.959963984540054
 
-_RATES = (Metric.METRIC_THROUGHPUT_TOKENS_SEC, Metric.METRIC_RPS_SUSTAINED)
+_RATES = (METRIC_THROUGHPUT_TOKENS_SEC, METRIC_RPS_SUSTAINED)
 
 
 class Figure(NamedTuple):
@@ -51,25 +64,23 @@ class Figure(NamedTuple):
         return self.span or (self.low, self.high)
 
 
-@dataclass(frozen=True, slots=True)
-class Runs:
+class Runs(NamedTuple):
     """A figure over the runs that have it, at least one."""
 
     median: float
     low: float
     high: float
-    count: int
+    run_count: int
     requests: int = 0
     newest_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(NamedTuple):
     """A figure over all requests of all runs together."""
 
     value: float
     requests: int
-    runs: int
+    run_count: int
 
 
 def figure_of(metric: int, runs: Runs | None, pool: Pool | None) -> Figure | None:
@@ -77,17 +88,17 @@ def figure_of(metric: int, runs: Runs | None, pool: Pool | None) -> Figure | Non
     if runs is None:
         # Only sketches can tell what no run has a figure of.
         return None if pool is None else _merged(Runs(pool.value, pool.value, pool.value, 0), pool)
-    if metric == Metric.METRIC_ACCURACY_SCORE:
+    if metric == METRIC_ACCURACY_SCORE:
         return _of_runs(runs) if pool is None else _share(runs, pool)
-    if metric == Metric.METRIC_MEMORY_USED_GB:
+    if metric == METRIC_MEMORY_USED_GB:
         return _largest(runs)
     # What a single run says of itself is exact, and what is pooled may be rounded.
-    if pool is None or pool.runs == 1:
+    if pool is None or pool.run_count == 1:
         return _of_runs(runs)
     if metric in _RATES:
         # Between the runs' but for rounding.
         value = min(max(pool.value, runs.low), runs.high)
-        return _figure(runs, value, CellMethod.CELL_METHOD_POOLED_TOTALS)
+        return _figure(runs, value, CELL_METHOD_POOLED_TOTALS)
     return _merged(runs, pool)
 
 
@@ -108,8 +119,8 @@ def wilson(share: float, samples: int) -> tuple[float, float]:
 
 
 def _of_runs(runs: Runs) -> Figure:
-    single = runs.count == 1
-    method = CellMethod.CELL_METHOD_SINGLE_RUN if single else CellMethod.CELL_METHOD_MEDIAN_OF_RUNS
+    single = runs.run_count == 1
+    method = CELL_METHOD_SINGLE_RUN if single else CELL_METHOD_MEDIAN_OF_RUNS
     return _figure(runs, runs.median, method)
 
 
@@ -117,21 +128,21 @@ def _figure(
     runs: Runs, value: float, method: CellMethod.ValueType, span: tuple[float, float] | None = None
 ) -> Figure:
     return Figure(
-        value, runs.low, runs.high, runs.count, method, runs.requests, runs.newest_us, span
+        value, runs.low, runs.high, runs.run_count, method, runs.requests, runs.newest_us, span
     )
 
 
 def _merged(runs: Runs, pool: Pool) -> Figure:
     low, high = pool.value / (1 + SKETCH_ERROR), pool.value / (1 - SKETCH_ERROR)
     # Some tools interpolate, so that a percentile of all may lie outside those of the runs.
-    if runs.count == pool.runs and runs.low <= high and runs.high >= low:
+    if runs.run_count == pool.run_count and runs.low <= high and runs.high >= low:
         low, high = max(low, runs.low), min(high, runs.high)
     return Figure(
         value=min(max(pool.value, low), high),
         low=runs.low,
         high=runs.high,
-        runs=pool.runs,
-        method=CellMethod.CELL_METHOD_MERGED_SKETCHES,
+        runs=pool.run_count,
+        method=CELL_METHOD_MERGED_SKETCHES,
         requests=pool.requests,
         newest_us=runs.newest_us,
         span=(low, high),
@@ -139,13 +150,13 @@ def _merged(runs: Runs, pool: Pool) -> Figure:
 
 
 def _share(runs: Runs, pool: Pool) -> Figure:
-    value = runs.median if runs.count == 1 else min(max(pool.value, runs.low), runs.high)
+    value = runs.median if runs.run_count == 1 else min(max(pool.value, runs.low), runs.high)
     span = wilson(value, pool.requests)
-    return _figure(runs, value, CellMethod.CELL_METHOD_POOLED_SAMPLES, span)
+    return _figure(runs, value, CELL_METHOD_POOLED_SAMPLES, span)
 
 
 def _largest(runs: Runs) -> Figure:
-    if runs.count == 1:
+    if runs.run_count == 1:
         return _of_runs(runs)
-    method = CellMethod.CELL_METHOD_MAX_OF_RUNS
+    method = CELL_METHOD_MAX_OF_RUNS
     return _figure(runs, runs.high, method, (runs.high, runs.high))

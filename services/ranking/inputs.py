@@ -21,7 +21,7 @@ from servemark.runtime.channels import call_options
 from servemark.runtime.errors import unavailable
 from servemark.runtime.settings import ServiceSettings
 from servemark.type.v1.range_pb2 import TokenRange
-from services.ranking.cells import Pool, Runs, figure_of
+from services.ranking.cells import Figure, Pool, Runs, figure_of
 from services.ranking.content import (
     ConfigRow,
     Content,
@@ -210,31 +210,32 @@ def _row(summary: result_query_pb2.ConfigSummary, names: _Names) -> ConfigRow | 
 
 
 def _figures(summary: result_query_pb2.ConfigSummary) -> Figures:
-    runs = {
-        metric.metric: Runs(
-            median=metric.median,
-            low=metric.min,
-            high=metric.max,
-            count=metric.run_count,
-            requests=metric.request_count,
-            newest_us=micros_from_proto(metric.newest_benchmark_time)
+    runs: dict[int, Runs] = {}
+    for metric in summary.metrics:
+        of_runs = Runs(
+            metric.median,
+            metric.min,
+            metric.max,
+            metric.run_count,
+            metric.request_count,
+            micros_from_proto(metric.newest_benchmark_time)
             if metric.HasField("newest_benchmark_time")
             else None,
         )
-        for metric in summary.metrics
-        if metric.run_count > 0 and all(map(math.isfinite, (metric.median, metric.min, metric.max)))
-    }
+        if of_runs.run_count > 0 and all(map(math.isfinite, of_runs[:3])):
+            runs[metric.metric] = of_runs
     pools = {
         pooled.metric: Pool(pooled.value, pooled.request_count, pooled.run_count)
         for pooled in summary.pooled_metrics
         if pooled.run_count > 0 and pooled.request_count > 0 and math.isfinite(pooled.value)
     }
+    figures: dict[str, Figure] = {}
     # A metric that a later ingest knows cannot be ranked by here.
-    figures = {
-        column: figure_of(metric, runs.get(metric), pools.get(metric))
-        for metric, column in _COLUMN.items()
-    }
-    return {column: figure for column, figure in figures.items() if figure is not None}
+    for number in _COLUMN.keys() & (runs.keys() | pools.keys()):
+        figure = figure_of(number, runs.get(number), pools.get(number))
+        if figure is not None:
+            figures[_COLUMN[number]] = figure
+    return figures
 
 
 def _price(price: hardware_price_pb2.HardwarePrice) -> Price:

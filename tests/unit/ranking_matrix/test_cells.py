@@ -25,7 +25,7 @@ TOTALS = CellMethod.CELL_METHOD_POOLED_TOTALS
 SAMPLES = CellMethod.CELL_METHOD_POOLED_SAMPLES
 LARGEST = CellMethod.CELL_METHOD_MAX_OF_RUNS
 
-THREE = Runs(median=0.5, low=0.4, high=0.7, count=3, requests=30, newest_us=5)
+THREE = Runs(median=0.5, low=0.4, high=0.7, run_count=3, requests=30, newest_us=5)
 
 
 def figure(metric: int, runs: Runs | None, pool: Pool | None = None) -> Figure:
