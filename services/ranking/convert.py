@@ -7,7 +7,7 @@ from servemark.ranking.v1.candidate_pb2 import CandidateFilter
 from servemark.ranking.v1.pareto_pb2 import GetParetoFrontRequest
 from servemark.ranking.v1.recommend_pb2 import Normalization as NormalizationMessage
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest
-from servemark.runtime.errors import ServemarkError
+from servemark.runtime.errors import FieldViolation, ServemarkError
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
@@ -15,6 +15,11 @@ from servemark.type.v1.provenance_pb2 import Provenance
 from servemark.type.v1.range_pb2 import TokenRange
 from services.ranking.candidates import Filter
 from services.ranking.content import TokenSpan, UseCase
+from services.ranking.convert_options import (
+    operating_point_from_proto,
+    options_from_proto,
+    target_from_proto,
+)
 from services.ranking.convert_prices import MAX_USD, price_basis_from_proto
 from services.ranking.limits import Limit
 from services.ranking.matrix import Matrix
@@ -33,8 +38,11 @@ NORMALIZATIONS = {
 }
 
 
-def use_case_named(matrix: Matrix, name_or_id: str) -> UseCase:
-    """The use case with this short name or id. Raises USE_CASE_UNKNOWN, with those there are."""
+def use_case_named(matrix: Matrix, name_or_id: str, field: str = "use_case") -> UseCase:
+    """The use case with this short name or id. Raises USE_CASE_UNKNOWN, with those there are.
+
+    `field` is where the request names it.
+    """
     found = matrix.use_case(name_or_id)
     if found is not None:
         return found
@@ -44,6 +52,7 @@ def use_case_named(matrix: Matrix, name_or_id: str) -> UseCase:
         ErrorReason.ERROR_REASON_USE_CASE_UNKNOWN,
         f"There is no use case {name_or_id[:100]!r}. {text[:_MAX_KNOWN]}",
         metadata={"known": known[:_MAX_KNOWN]},
+        violations=[FieldViolation(field, f"is {name_or_id[:100]!r}, which is no use case")],
     )
 
 
@@ -57,6 +66,9 @@ def recommend_request_from_proto(message: RecommendRequest, matrix: Matrix) -> R
     budget = _budget(wrong, message)
     chosen = _filter(wrong, message.filter)
     basis = price_basis_from_proto(wrong, message.price_basis, matrix)
+    options = options_from_proto(wrong, message.answers)
+    target = target_from_proto(wrong, message)
+    point = operating_point_from_proto(wrong, message)
     normalization = normalization_from_proto(wrong, message.normalization)
     wrong.number("max_results", message.max_results, low=0, high=MAX_RESULTS)
     wrong.number("max_excluded", message.max_excluded, low=0, high=MAX_RESULTS)
@@ -73,6 +85,9 @@ def recommend_request_from_proto(message: RecommendRequest, matrix: Matrix) -> R
         accept_uncertain=message.accept_uncertain,
         max_results=message.max_results or DEFAULT_RESULTS,
         max_excluded=message.max_excluded,
+        options=options,
+        target=target,
+        operating_point=point,
         explain_cells=message.explain_cells,
     )
 
@@ -80,10 +95,9 @@ def recommend_request_from_proto(message: RecommendRequest, matrix: Matrix) -> R
 def pareto_request_from_proto(message: GetParetoFrontRequest, matrix: Matrix) -> FrontRequest:
     """The request, with its use case looked up. Raises INVALID_FIELD or USE_CASE_UNKNOWN."""
     wrong = Violations()
-    metrics = tuple(message.metrics)
+    metrics = metrics_from_proto(wrong, "metrics", message.metrics)
     if not 2 <= len(metrics) <= 6:
         wrong.add("metrics", f"has {len(metrics)} entries; it must have 2 to 6")
-    _each_once(wrong, "metrics", "", metrics)
     limits = limits_from_proto(wrong, message.limits)
     budget = _budget(wrong, message)
     chosen = _filter(wrong, message.filter)
@@ -101,6 +115,12 @@ def pareto_request_from_proto(message: GetParetoFrontRequest, matrix: Matrix) ->
     )
 
 
+def metrics_from_proto(wrong: Violations, field: str, metrics: Sequence[int]) -> tuple[int, ...]:
+    """The metrics, each once."""
+    _each_once(wrong, field, "", metrics)
+    return tuple(metrics)
+
+
 def normalization_from_proto(wrong: Violations, value: int) -> Normalization:
     """The normalization; VECTOR where none is set."""
     wrong.enum("normalization", value, NormalizationMessage.values(), required=False)
@@ -115,6 +135,9 @@ def limits_from_proto(wrong: Violations, limits: Sequence[MetricLimit]) -> tuple
             wrong.add(
                 f"limits[{index}].limit", f"is {limit.limit:g}; it must be finite and above 0"
             )
+        elif limit.metric == Metric.METRIC_ACCURACY_SCORE and limit.limit > 1:
+            text = f"is {limit.limit:g}, but no accuracy is above 1"
+            wrong.add(f"limits[{index}].limit", text)
     return tuple(Limit(limit.metric, limit.limit) for limit in limits)
 
 
@@ -148,6 +171,10 @@ def _budget(wrong: Violations, message: RecommendRequest | GetParetoFrontRequest
     if not message.HasField("max_usd_per_hour"):
         return None
     wrong.number("max_usd_per_hour", message.max_usd_per_hour, low=0, high=MAX_USD)
+    for index, limit in enumerate(message.limits):
+        if limit.metric == Metric.METRIC_USD_PER_HOUR:
+            text = f"is given twice: limits[{index}] is one of the price per hour too"
+            wrong.add("max_usd_per_hour", text)
     return message.max_usd_per_hour
 
 

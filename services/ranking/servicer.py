@@ -86,7 +86,10 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         matrix = await self._refresher.refresh()
         use_cases = matrix.content.use_cases
         if request.use_cases:
-            named = [use_case_named(matrix, name) for name in request.use_cases]
+            named = [
+                use_case_named(matrix, name, f"use_cases[{index}]")
+                for index, name in enumerate(request.use_cases)
+            ]
             use_cases = tuple({use_case.id: use_case for use_case in named}.values())
         made = [await self._generations.make(matrix, use_case) for use_case in use_cases]
         return RefreshRankingsResponse(

@@ -256,7 +256,8 @@ async def test_the_same_request_gives_the_same_bytes_from_another_process_too(
 
 async def test_an_unknown_use_case_is_refused_with_those_that_are_known(made: World) -> None:
     found = await failure(made.ranking.Recommend(RecommendRequest(use_case="chess")))
-    assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "USE_CASE_UNKNOWN")
+    assert (found.code, found.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "USE_CASE_UNKNOWN")
+    assert set(found.fields) == {"use_case"}
     assert found.metadata["known"] == "chatbot"
     by_id = await recommend(made, use_case=made.ids["chatbot"])
     assert by_id.use_case == "chatbot"

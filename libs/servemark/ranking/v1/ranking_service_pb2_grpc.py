@@ -38,8 +38,8 @@ class RankingServiceStub:
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     def __init__(self, channel):
@@ -89,8 +89,8 @@ class RankingServiceServicer:
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     def Recommend(self, request, context):
@@ -187,8 +187,8 @@ class RankingService:
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     @staticmethod

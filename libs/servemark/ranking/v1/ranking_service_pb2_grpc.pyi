@@ -39,8 +39,8 @@ class RankingServiceStub:
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     @_typing.overload
@@ -74,8 +74,8 @@ class RankingServiceAsyncStub(RankingServiceStub):
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -105,8 +105,8 @@ class RankingServiceServicer(metaclass=_abc_1.ABCMeta):
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     @_abc_1.abstractmethod
