@@ -1,0 +1,193 @@
+"""How far the weight of each criterion may move before another alternative wins, and which.
+
+Weights are compared with the sum 1. If one becomes u, the others share 1 - u and keep their
+proportions to each other. Scores depend on nothing else: scaling all weights changes none.
+
+With P[i,j] and N[i,j] the parts of D+² and D-² of alternative i for equal weights, and v the
+weights of the others, scaled to a sum of 1,
+
+    D-²[i](u) = (1-u)² n[i] + u² N[i,j],    n[i] = sum over k ≠ j of v[k]² N[i,k]
+    D+²[i](u) = (1-u)² p[i] + u² P[i,j],    p[i] likewise
+
+and a does not score below b while D-²[a] D+²[b] ≥ D-²[b] D+²[a], as C rises with D-²/D+². The
+difference is a quadratic in t = u² / (1-u)², whose roots are the only places where the order of the
+two can change. So the ends of a's interval are roots, in closed form; between two of them, one look
+at a point tells who is ahead. The nearest places on either side of the weight as it is where
+somebody gets ahead are the ends.
+
+The normalized values do not depend on the weights, so this holds for every normalization.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+NOBODY = -1
+
+_ROUNDING = 1e-13  # scores that differ by no more than this may be equal
+_TOGETHER = 1e-9  # who gets ahead within this much of an end gets ahead at it
+_BEYOND = 1e-6  # how far beyond an end is just beyond
+
+
+@dataclass(frozen=True, eq=False)
+class Stability:
+    """The weights, with a sum of 1, between which the winner stays the winner; m criteria."""
+
+    weights: Floats
+    """[m] as they are."""
+    low: Floats
+    """[m] down to this weight nobody scores above the winner; 0: it need not count at all."""
+    high: Floats
+    """[m] up to this weight nobody does; 1: it may be all that counts."""
+    below: Ints
+    """[m] the row that wins if the weight is a little less than low; NOBODY if low is 0."""
+    above: Ints
+    """[m] the row that wins if the weight is a little more than high; NOBODY if high is 1."""
+
+
+def intervals(
+    ideal_sq: npt.ArrayLike, anti_ideal_sq: npt.ArrayLike, weights: npt.ArrayLike, winner: int
+) -> Stability:
+    """The interval of each weight in which row `winner` stays first.
+
+    ideal_sq[n, m] and anti_ideal_sq[n, m] are the parts of D+² and D-² for *equal* weights: what
+    `topsis.rank(values, np.ones(m), …)` gives. weights[m] ≥ 0 in any scale are those in use, with
+    which `winner` has the highest score, alone or with others.
+
+    - Who ties with the winner does not end its interval until it scores above. So the interval may
+      end at the weight as it is, on either side or both; for a row that does not win, it does.
+    - The winner's equals never score above it. Rows with NaN (excluded alternatives) take no part.
+    - A criterion without weight: its interval starts at 0. One that alone has weight has no others
+      to share the rest, so scores do not depend on its weight and its interval is 0 to 1.
+    - Of several that get ahead at the same place, the best one just beyond is named, then the first
+      by row.
+
+    Raises ValueError for shapes that do not fit together, a winner that is excluded, and weights
+    that are not finite and ≥ 0 with one above 0.
+
+    The first two alternatives are each the best by one criterion and the worst by the other, so
+    their scores are the weights. The third has 6/10 of the way behind it by both: it scores 0.6
+    whatever the weights, and wins until one of them is more than that.
+
+    >>> found = intervals([[0, 1], [1, 0], [0.16, 0.16]], [[1, 0], [0, 1], [0.36, 0.36]], [1, 1], 2)
+    >>> found.low.round(12).tolist(), found.high.round(12).tolist()
+    ([0.4, 0.4], [0.6, 0.6])
+    >>> found.below.tolist(), found.above.tolist()
+    ([1, 0], [0, 1])
+    """
+    plus, minus, w = _checked(ideal_sq, anti_ideal_sq, weights, winner)
+    share = w / w.sum()
+    rivals = _rivals(plus, minus, w, winner)
+    edges = _edges(rivals, share)
+    start, end = edges[:-1], edges[1:]
+    ahead = rivals.lead((start + end) / 2) < -_ROUNDING
+    # Where each rival [k, m] first gets ahead, above and below the weight as it is.
+    up = np.where(ahead & (end > share), np.maximum(start, share), np.inf).min(axis=0)
+    down = np.where(ahead & (start < share), np.minimum(end, share), -np.inf).max(axis=0)
+    high, low = up.min(axis=0, initial=np.inf), down.max(axis=0, initial=-np.inf)
+    above, below = np.full((2, w.size), NOBODY)
+    for j in range(w.size):
+        if high[j] < 1:
+            beyond = high[j] + min(_BEYOND, (1 - high[j]) / 2)
+            above[j] = rivals.best(up[:, j] <= high[j] + _TOGETHER, j, beyond)
+        if low[j] > 0:
+            beyond = low[j] - min(_BEYOND, low[j] / 2)
+            below[j] = rivals.best(down[:, j] >= low[j] - _TOGETHER, j, beyond)
+    return Stability(share, low.clip(0), high.clip(max=1), below, above)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rivals:
+    """The k complete rows, and the winner among them: what makes up their D+² and D-²."""
+
+    rows: Ints  # [k]
+    own: tuple[Floats, Floats]  # P and N, [k, m]
+    rest: tuple[Floats, Floats]  # p and n, [k, m], for each j
+    winners_own: tuple[Floats, Floats]  # [m]
+    winners_rest: tuple[Floats, Floats]  # [m]
+
+    def lead(self, u: Floats) -> Floats:
+        """The winner's score minus each rival's [k, m] if weight j is u[…, k, m] or u[m]."""
+        ours, theirs = (
+            _score(u, *parts)
+            for parts in ((self.winners_own, self.winners_rest), (self.own, self.rest))
+        )
+        return ours - theirs
+
+    def best(self, some: Bools, j: int, u: float) -> int:
+        """The row with the highest score among some[k] of the rivals if weight j is u."""
+        places = np.flatnonzero(some)
+        own, rest = ((plus[places, j], minus[places, j]) for plus, minus in (self.own, self.rest))
+        score = _score(np.array(u), own, rest)
+        return int(self.rows[places[score >= score.max() - _ROUNDING][0]])
+
+
+def _score(u: Floats, own: tuple[Floats, Floats], rest: tuple[Floats, Floats]) -> Floats:
+    """C if a criterion with these parts of D+² and D-² has the weight u, and the rest 1 - u."""
+    one, other = np.square(u), np.square(1 - u)
+    plus, minus = (other * r + one * o for r, o in zip(rest, own, strict=True))
+    with np.errstate(divide="ignore", over="ignore"):  # infinite where the score is 0
+        ratio = np.divide(plus, minus, where=(plus > 0) | (minus > 0), out=np.ones_like(plus))
+    return 1 / (1 + np.sqrt(ratio, out=ratio))
+
+
+def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int) -> _Rivals:
+    rows = np.flatnonzero(np.isfinite(plus).all(axis=1) & np.isfinite(minus).all(axis=1))
+    others = 1 - np.eye(w.size)
+    total = w @ others  # of the others, without subtracting
+    v_sq = np.square(np.divide(w[:, None] * others, total, where=total > 0, out=0 * others))
+    return _Rivals(
+        rows=rows,
+        own=(plus[rows], minus[rows]),
+        rest=(plus[rows] @ v_sq, minus[rows] @ v_sq),
+        winners_own=(plus[winner], minus[winner]),
+        winners_rest=(plus[winner] @ v_sq, minus[winner] @ v_sq),
+    )
+
+
+def _edges(rivals: _Rivals, share: Floats) -> Floats:
+    """0, the weights at which a rival's score equals the winner's, and 1: rising, [4, k, m].
+
+    Where there are fewer than two such weights, 1 is repeated.
+    """
+    (p, n), (p_own, n_own) = rivals.rest, rivals.own
+    (p_a, n_a), (p_own_a, n_own_a) = rivals.winners_rest, rivals.winners_own
+    # D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²
+    c0 = n_a * p - n * p_a
+    c1 = (n_a * p_own - n * p_own_a) + (n_own_a * p - n_own * p_a)
+    c2 = n_own_a * p_own - n_own * p_own_a
+    # Negative or no roots become NaN, and t = ∞, where only this criterion counts, is no change.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        q = -0.5 * (c1 + np.copysign(np.sqrt(c1 * c1 - 4 * c0 * c2), c1))  # without cancellation
+        root = np.sqrt(np.stack([q / c2, c0 / q]))
+        u = root / (1 + root)
+    # A rival which is level as things are has a root right there, whatever rounding makes of it.
+    away = np.where(np.isnan(u), np.inf, np.abs(u - share))
+    nearer = np.stack([away[0] <= away[1], away[0] > away[1]])
+    u = np.where(nearer & (np.abs(rivals.lead(share)) <= _ROUNDING), share, u)
+    u[np.isnan(u)] = 1
+    return np.stack([np.zeros_like(c0), u.min(axis=0), u.max(axis=0), np.ones_like(c0)])
+
+
+def _checked(
+    ideal_sq: npt.ArrayLike, anti_ideal_sq: npt.ArrayLike, weights: npt.ArrayLike, winner: int
+) -> tuple[Floats, Floats, Floats]:
+    """The parts and the weights, of which the largest is 1, as arrays that fit together."""
+    plus = np.asarray(ideal_sq, dtype=np.float64)
+    minus = np.asarray(anti_ideal_sq, dtype=np.float64)
+    w = np.asarray(weights, dtype=np.float64)
+    if plus.ndim != 2 or plus.shape != minus.shape or w.shape != plus.shape[1:]:
+        raise ValueError(
+            f"ideal_sq {plus.shape} and anti_ideal_sq {minus.shape} need one column per weight "
+            f"{w.shape}"
+        )
+    if not (np.isfinite(w).all() and (w >= 0).all() and (w > 0).any()):
+        raise ValueError(f"weights {w.tolist()} are not finite and ≥ 0 with one above 0")
+    if not (np.isfinite(plus[winner]).all() and np.isfinite(minus[winner]).all()):
+        raise ValueError(f"row {winner} takes no part, so it cannot win")
+    return plus, minus, w / w.max()
