@@ -21,6 +21,7 @@ from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
 from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.candidates import Candidates
 from services.ranking.convert_cells import cells_to_proto
+from services.ranking.convert_dominance import dominance_to_proto
 from services.ranking.convert_prices import price_to_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import Explainer, explainer
@@ -73,23 +74,28 @@ def front_to_proto(front: Front) -> GetParetoFrontResponse:
     return GetParetoFrontResponse(
         matrix_version=front.matrix.version,
         matrix_time=time_to_proto(front.matrix.made_at_us),
-        points=[
-            ParetoPoint(
-                alternative=alternative_to_proto(front.candidates, int(index)),
-                cells=cells_to_proto(
-                    front.candidates,
-                    int(index),
-                    front.request.metrics,
-                    explain=front.request.explain_cells,
-                ),
-                pareto_rank=int(rank),
-            )
-            for index, rank in zip(front.points, front.pareto_rank, strict=True)
-        ],
+        points=[_point(front, place) for place in range(front.points.size)],
         front_count=front.front_count,
         dominated_count=front.dominated_count,
         exclusion_counts=exclusion_counts_to_proto(front.screened),
         notices=notices_to_proto(front.notices),
+    )
+
+
+def _point(front: Front, place: int) -> ParetoPoint:
+    request, index = front.request, int(front.points[place])
+    by = int(front.dominated_by[place])
+    return ParetoPoint(
+        alternative=alternative_to_proto(front.candidates, index),
+        cells=cells_to_proto(
+            front.candidates, index, request.metrics, explain=request.explain_cells
+        ),
+        pareto_rank=int(front.pareto_rank[place]),
+        dominance=dominance_to_proto(
+            front.candidates, index, by, request.metrics, front.margins[place]
+        )
+        if by >= 0
+        else None,
     )
 
 
