@@ -85,6 +85,7 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
         "Recommend": READ,
         "GetRankings": READ,
         "GetParetoFront": READ,
+        "CompareConfigurations": READ,
         "RankMatrix": READ,
         # Makes the server calculate and store; results are followed without it.
         "RefreshRankings": ADMIN,

@@ -10,7 +10,7 @@ from servemark.ingest.v1.benchmark_config_pb2 import BenchmarkConfig, Parallelis
 from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult, ResultMetrics
 from servemark.ingest.v1.latency_sketch_pb2 import LatencySketch
 from servemark.ingest.v1.result_query_pb2 import ConfigSummary as ConfigSummaryMessage
-from servemark.ingest.v1.result_query_pb2 import DailyModelStats, LatencySource
+from servemark.ingest.v1.result_query_pb2 import DailyModelStats, LatencySource, PooledMetric
 from servemark.ingest.v1.result_query_pb2 import MetricSummary as MetricSummaryMessage
 from servemark.ingest.v1.result_stream_pb2 import Rejection
 from servemark.type.v1.provenance_pb2 import PercentileSource, Provenance
@@ -106,13 +106,30 @@ def summary_to_proto(summary: ConfigSummary) -> ConfigSummaryMessage:
     """A configuration with its runs condensed."""
     return ConfigSummaryMessage(
         config=config_to_proto(summary.config),
-        metrics=[metric_to_proto(metric) for metric in summary.metrics],
+        metrics=[_metric_of_config(metric, summary) for metric in summary.metrics],
+        pooled_metrics=[
+            PooledMetric(
+                metric=METRIC_OF_COLUMN[pooled.column],
+                value=pooled.value,
+                request_count=pooled.request_count,
+                run_count=pooled.run_count,
+            )
+            for pooled in summary.pooled
+        ],
         run_count=summary.run_count,
         request_count=summary.request_count,
         failed_request_count=summary.failed_request_count,
         newest_benchmark_time=time_to_proto(summary.newest_benchmarked_at),
         tools=summary.tools,
     )
+
+
+def _metric_of_config(metric: MetricSummary, summary: ConfigSummary) -> MetricSummaryMessage:
+    message = metric_to_proto(metric)
+    message.request_count = metric.request_count
+    if metric.newest_benchmarked_at not in (None, summary.newest_benchmarked_at):
+        message.newest_benchmark_time.CopyFrom(time_to_proto(metric.newest_benchmarked_at))
+    return message
 
 
 def metric_to_proto(metric: MetricSummary) -> MetricSummaryMessage:

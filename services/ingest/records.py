@@ -235,13 +235,26 @@ class ResultFilter:
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """One figure over the runs of one configuration that have it."""
+    """One figure over the runs that have it. `request_count` and `newest_benchmarked_at` are known
+    of a configuration's only."""
 
     column: str
     median: float
     mean: float
     lowest: float
     highest: float
+    run_count: int
+    request_count: int = 0
+    newest_benchmarked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PooledMetric:
+    """One figure over all requests of some runs."""
+
+    column: str
+    value: float
+    request_count: int
     run_count: int
 
 
@@ -251,6 +264,7 @@ class ConfigSummary:
 
     config: Config
     metrics: tuple[MetricSummary, ...]
+    pooled: tuple[PooledMetric, ...]
     run_count: int
     request_count: int
     failed_request_count: int

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from services.ingest.metrics import SUMMARY_COLUMNS
 from services.ingest.store_filter import Arguments, where
+from services.ingest.store_pool import POOL_COLUMNS, newest, pooled, requests
 
 # The statistics of a figure: the column of `config_summaries`, and what makes them of runs.
 STATISTICS: Final = {
@@ -25,28 +26,29 @@ STATISTICS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Something that runs are condensed to: how it is kept in `config_summaries`, and what makes it
-    of the runs' `column`."""
+    """Something that runs are condensed to: how it is kept in `config_summaries`, the term that
+    makes it of `run`s, and the columns of runs that this names."""
 
     name: str
     kept: str
-    column: str
-    makes: str
-
-    @property
-    def made(self) -> str:
-        """The term that makes it."""
-        return self.makes.format(f"run.{self.column}")
+    made: str
+    columns: tuple[str, ...]
 
 
 def statistic(column: str, name: str) -> Field:
     """A statistic of a figure, called `<column>_<statistic>`."""
     place = SUMMARY_COLUMNS.index(column) + 1
-    return Field(f"{column}_{name}", f"{name}[{place}]", column, STATISTICS[name])
+    made = STATISTICS[name].format(f"run.{column}")
+    return Field(f"{column}_{name}", f"{name}[{place}]", made, (column,))
 
 
 def _of(name: str, column: str, makes: str) -> Field:
-    return Field(name, name, column, makes)
+    return Field(name, name, makes.format(f"run.{column}"), (column,))
+
+
+def _each(name: str, kind: str, terms: Iterable[str]) -> Field:
+    """An array with an entry for each of SUMMARY_COLUMNS."""
+    return Field(name, name, f"ARRAY[{', '.join(terms)}]::{kind}[]", POOL_COLUMNS)
 
 
 RUN_COUNT: Final = _of("run_count", "config_id", "count({})")
@@ -56,6 +58,14 @@ OTHER_FIELDS: Final = (
     _of("failed_request_count", "failed_request_count", "coalesce(sum({}), 0)::bigint"),
     _of("newest_benchmarked_at", "benchmarked_at", "max({})"),
     _of("tools", "tool", "array_agg(DISTINCT {})"),
+)
+_POOLED: Final = tuple(zip(*map(pooled, SUMMARY_COLUMNS), strict=True))
+POOL_FIELDS: Final = (
+    _each("pooled", "float8", _POOLED[0]),
+    _each("pooled_counts", "bigint", _POOLED[1]),
+    _each("pooled_runs", "bigint", _POOLED[2]),
+    _each("request_counts", "bigint", map(requests, SUMMARY_COLUMNS)),
+    _each("newest_at", "timestamptz", map(newest, SUMMARY_COLUMNS)),
 )
 
 
@@ -93,7 +103,8 @@ def condense(
 ) -> str:
     """`config_id` and the fields of each configuration with runs that match, in order of id."""
     of_configs = [f"id = {arguments.any_of(config_ids, 'uuid')}"]
-    wanted, source = runs_of(of_configs, (field.column for field in fields), runs)
+    columns = (column for field in fields for column in field.columns)
+    wanted, source = runs_of(of_configs, columns, runs)
     made = "".join(f", {field.made} AS {field.name}" for field in fields)
     return f"""
         WITH {wanted}

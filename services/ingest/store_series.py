@@ -8,19 +8,17 @@ from typing import Any, Final
 from uuid import UUID
 
 from servemark.runtime.database import Database, Snapshot
-from services.ingest.metrics import LATENCY_COLUMNS
 from services.ingest.records import Bucket, Config, MetricSummary, Pooled, Series, SeriesQuery
 from services.ingest.rows import configs_by_id
 from services.ingest.store_condense import STATISTICS, runs_of
 from services.ingest.store_filter import Arguments, config_conditions, run_conditions, where
+from services.ingest.store_pool import LATENCIES, QUANTILES, figures_of, merged_sketch
 
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Buckets read in one go, so that memory does not grow with the answer.
 _POINTS: Final = 5_000
 # Keys looked at in one go: many may have no runs in the range.
 _MOST_KEYS: Final = 200
-_QUANTILES: Final = (0.5, 0.9, 0.95, 0.99)
-_LATENCIES: Final = ("ttft", "tpot")
 
 
 class SeriesStore:
@@ -82,10 +80,10 @@ async def _read(snapshot: Snapshot, query: SeriesQuery, keys: Sequence[UUID]) ->
 
 def _buckets(query: SeriesQuery, keys: Sequence[UUID], arguments: Arguments) -> str:
     key = _key(query)
-    pooled = [name for name in _LATENCIES if set(_figures(name)) & set(query.columns)]
+    pooled = [name for name in LATENCIES if set(figures_of(name)) & set(query.columns)]
     columns = {"benchmarked_at", *query.columns}
     for name in pooled:
-        columns |= {f"{name}_sketch", *_figures(name)}
+        columns |= {f"{name}_sketch", *figures_of(name)}
     configs = config_conditions(query.wanted, arguments)
     configs.append(f"{key} = {arguments.any_of(keys, 'uuid')}")
     wanted, source = runs_of(configs, columns, run_conditions(query.wanted, arguments))
@@ -95,12 +93,12 @@ def _buckets(query: SeriesQuery, keys: Sequence[UUID], arguments: Arguments) -> 
         for column in query.columns
         for name, makes in STATISTICS.items()
     ]
-    made += [f"{_merged(name)} AS {name}_merged" for name in pooled]
+    made += [f"{merged_sketch(name)} AS {name}_merged" for name in pooled]
     percentiles = "".join(
         f", ingest.sketch_count({name}_merged)::bigint AS {name}_samples"
         + "".join(
             f", ingest.sketch_quantile({name}_merged, {q}) AS {name}_{place}"
-            for place, q in enumerate(_QUANTILES)
+            for place, q in QUANTILES.items()
         )
         for name in pooled
     )
@@ -114,18 +112,6 @@ def _buckets(query: SeriesQuery, keys: Sequence[UUID], arguments: Arguments) -> 
             GROUP BY wanted.{key}, starts_at
         ) AS buckets
         ORDER BY key, starts_at"""  # noqa: S608  (names are ours, values are arguments)
-
-
-def _figures(latency: str) -> list[str]:
-    return [name for name in LATENCY_COLUMNS if name.startswith(latency)]
-
-
-def _merged(latency: str) -> str:
-    """The merged sketch, if no run that has a figure of the latency lacks one."""
-    figures = ", ".join(f"run.{name}" for name in _figures(latency))
-    sketch = f"run.{latency}_sketch"
-    is_missing = f"bool_or({sketch} IS NULL AND coalesce({figures}) IS NOT NULL)"
-    return f"CASE WHEN NOT {is_missing} THEN ingest.merge_sketches({sketch}) END"
 
 
 def _bucket(query: SeriesQuery, row: Mapping[str, Any]) -> Bucket:
@@ -146,5 +132,5 @@ def _pooled(row: Mapping[str, Any], latency: str) -> Pooled | None:
     # Nothing is pooled where some run has no sketch, or none has a sample.
     if not row.get(f"{latency}_samples"):
         return None
-    p50, p90, p95, p99 = (row[f"{latency}_{place}"] for place in range(len(_QUANTILES)))
+    p50, p90, p95, p99 = (row[f"{latency}_{place}"] for place in QUANTILES)
     return Pooled(p50, p90, p95, p99, row[f"{latency}_samples"])

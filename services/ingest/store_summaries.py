@@ -12,10 +12,18 @@ from typing import Any, Final
 from uuid import UUID
 
 from servemark.runtime.database import Database, Snapshot
-from services.ingest.records import Config, ConfigSummary, MetricSummary, ResultFilter
+from services.ingest.metrics import SUMMARY_COLUMNS
+from services.ingest.records import (
+    Config,
+    ConfigSummary,
+    MetricSummary,
+    PooledMetric,
+    ResultFilter,
+)
 from services.ingest.rows import configs_by_id
 from services.ingest.store_condense import (
     OTHER_FIELDS,
+    POOL_FIELDS,
     RUN_COUNT,
     STATISTICS,
     Field,
@@ -91,7 +99,7 @@ class SummaryStore:
     ) -> list[ConfigSummary]:
         """As `figures`: whole configurations with every statistic of the figures in `columns`."""
         statistics = [statistic(column, name) for column in columns for name in STATISTICS]
-        fields = (RUN_COUNT, *OTHER_FIELDS, *statistics)
+        fields = (RUN_COUNT, *OTHER_FIELDS, *POOL_FIELDS, *statistics)
         rows = await self.figures(wanted, recent_days, fields, after, limit)
         # What a configuration is never changes, so it may be read later.
         configs = await configs_by_id(self._database.fetch, [row[0] for row in rows])
@@ -169,7 +177,10 @@ def _kept(
     A row begins with the configuration's id and ends with whether it is stale.
     """
     moment = arguments.add(start)
-    has_changed = f"(counted_from > {moment} OR coalesce(oldest_benchmarked_at < {moment}, false))"
+    has_changed = (
+        f"(counted_from > {moment} OR coalesce(oldest_benchmarked_at < {moment}, false)"
+        " OR pooled_at IS DISTINCT FROM updated_at)"
+    )
     conditions = config_conditions(wanted, arguments, "config_id")
     if after is not None:
         conditions.append(f"config_id > {arguments.add(after)}")
@@ -189,12 +200,29 @@ def _kept(
 
 
 def _summary(config: Config, columns: Sequence[str], row: Mapping[str, Any]) -> ConfigSummary:
+    places = [(column, SUMMARY_COLUMNS.index(column)) for column in columns]
     return ConfigSummary(
         config=config,
         metrics=tuple(
-            MetricSummary(column, *(row[f"{column}_{name}"] for name in STATISTICS))
-            for column in columns
+            MetricSummary(
+                column=column,
+                median=row[f"{column}_medians"],
+                mean=row[f"{column}_means"],
+                lowest=row[f"{column}_lowest"],
+                highest=row[f"{column}_highest"],
+                run_count=row[f"{column}_counts"],
+                request_count=row["request_counts"][place],
+                newest_benchmarked_at=row["newest_at"][place],
+            )
+            for column, place in places
             if row[f"{column}_counts"]
+        ),
+        pooled=tuple(
+            PooledMetric(
+                column, row["pooled"][place], row["pooled_counts"][place], row["pooled_runs"][place]
+            )
+            for column, place in places
+            if row["pooled"][place] is not None
         ),
         run_count=row["run_count"],
         request_count=row["request_count"],

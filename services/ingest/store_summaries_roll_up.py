@@ -16,6 +16,7 @@ from services.ingest.records import Turn
 from services.ingest.store_condense import (
     OLDEST,
     OTHER_FIELDS,
+    POOL_FIELDS,
     RUN_COUNT,
     STATISTICS,
     condense,
@@ -64,6 +65,13 @@ _OUTDATED: Final = """
     ORDER BY model_version_id, hardware_config_id, framework_id, config_id LIMIT $3
 """
 
+# Written by code that pooled no runs.
+_UNPOOLED: Final = """
+    SELECT DISTINCT model_version_id, hardware_config_id, framework_id, config_id
+    FROM config_summaries WHERE pooled_at IS DISTINCT FROM updated_at
+    ORDER BY model_version_id, hardware_config_id, framework_id, config_id LIMIT $1
+"""
+
 _KEY: Final = ("recent_days", "config_id")
 _OF_CONFIG: Final = (
     "model_id",
@@ -78,6 +86,7 @@ _FIELDS: Final = (
     OLDEST,
     *OTHER_FIELDS,
     *(statistic(column, name) for column in SUMMARY_COLUMNS for name in STATISTICS),
+    *POOL_FIELDS,
 )
 # What runs make of a column; what of a configuration without any.
 _MADE: Final = {
@@ -91,7 +100,9 @@ _MADE: Final = {
         name: f"ARRAY[{', '.join(f'{column}_{name}' for column in SUMMARY_COLUMNS)}]"
         for name in STATISTICS
     },
-    "updated_at": "clock_timestamp()",
+    **{field.name: field.name for field in POOL_FIELDS},
+    "updated_at": "statement_timestamp()",
+    "pooled_at": "statement_timestamp()",
 }
 
 
@@ -101,9 +112,13 @@ class SummaryRollUp:
     def __init__(self, database: Database, today: Callable[[], date]) -> None:
         self._database = database
         self._today = today
+        # Such rows are looked for until none is left: there is no index on them, as every turn
+        # would have to keep it.
+        self._may_be_unpooled = True
 
     async def roll_up(self) -> Turn:
-        """Calculates up to 256 configurations anew that are marked or whose window has moved on.
+        """Calculates up to 256 configurations anew that are marked, that code from before pooled
+        figures has written, or whose window has moved on.
 
         Several processes may do so at once; all but one find nothing to do. Marks go in the
         transaction that writes what they ask for.
@@ -118,6 +133,12 @@ class SummaryRollUp:
             if queue["config_ids"]:
                 await _calculate(driver, queue["config_ids"], WINDOWS, today)
                 return Turn(len(queue["config_ids"]), queue["more"])
+            if self._may_be_unpooled:
+                unpooled = [row[-1] for row in await driver.fetch(_UNPOOLED, CONFIGS_A_TURN)]
+                if unpooled:
+                    await _calculate(driver, unpooled, WINDOWS, today)
+                    return Turn(len(unpooled), more=True)
+                self._may_be_unpooled = False
             outdated = await _outdated(driver, today)
             if outdated:
                 await _calculate(driver, outdated, [w for w in WINDOWS if w != ALL_RUNS], today)

@@ -277,6 +277,15 @@ config_summaries = Table(
     _text("workload_type"),
     _text("provenance"),
     Column("tools", ARRAY(Text), nullable=False),
+    # An entry for each of SUMMARY_COLUMNS; what is of no run is NULL.
+    Column("pooled", ARRAY(Double)),
+    *(
+        Column(name, ARRAY(BigInteger))
+        for name in ("pooled_counts", "pooled_runs", "request_counts")
+    ),
+    Column("newest_at", ARRAY(DateTime(timezone=True))),
+    # `updated_at`, unless the row was written by code that knows no pooled runs.
+    Column("pooled_at", DateTime(timezone=True)),
     postgresql_with={"fillfactor": "80"},
 )
 Index(

@@ -1,4 +1,4 @@
-"""Which configurations take part, at which price, and the two figures that come from prices."""
+"""Which configurations take part, at which price, and the figures that come from prices."""
 
 import re
 from collections.abc import Iterable
@@ -9,9 +9,10 @@ import numpy as np
 
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
+from services.ranking.cells import Figure
 from services.ranking.content import ConfigRow, Price, TokenSpan, UseCase
 from services.ranking.matrix import Bools, Floats, Ints, Matrix
-from services.ranking.metrics import MEASURED, METRICS, PLACE
+from services.ranking.metrics import MEASURED, METRICS, PLACE, PRICES
 
 _MEMORY_SIZE = re.compile(r"-\d+gb$")
 
@@ -44,22 +45,34 @@ class PriceBasis:
     purchase_options: tuple[int, ...] = DEFAULT_OPTIONS
     region: str = ""
     at_us: int | None = None
+    overrides: tuple[tuple[str, float], ...] = ()
+    """The caller's own prices, by hardware configuration."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Candidates:
-    """The k configurations that passed the filter, in order of id, with all 14 metrics."""
+    """The k configurations that passed the filter, in order of id, with all 15 metrics."""
 
     matrix: Matrix
     rows: Ints  # [k] their rows in the matrix
     price_of: dict[str, Price]  # by hardware configuration; absent where none is known
-    value: Floats  # [k, 14] medians, NaN where there is no figure
-    low: Floats  # [k, 14]
-    high: Floats  # [k, 14]
-    runs: Ints  # [k, 14]
+    value: Floats  # [k, 15] NaN where there is no figure
+    low: Floats  # [k, 15] the smallest run
+    high: Floats  # [k, 15]
+    runs: Ints  # [k, 15]
 
     def __len__(self) -> int:
         return int(self.rows.size)
+
+    def sure(self, place: int) -> tuple[Floats, Floats]:
+        """The least and the most[k] that the figure in column `place` may be; NaN: no figure."""
+        if place < len(MEASURED):
+            return self.matrix.sure_low[self.rows, place], self.matrix.sure_high[self.rows, place]
+        return self.low[:, place], self.high[:, place]
+
+    def figure(self, index: int, place: int) -> Figure | None:
+        """What is known of candidate `index`'s measured figure in column `place`, if it has one."""
+        return self.row(index).figures.get(METRICS[place].column)
 
     def row(self, index: int) -> ConfigRow:
         """The configuration of candidate `index`."""
@@ -80,10 +93,11 @@ def select(
     rows = np.flatnonzero(_passes(matrix, chosen, use_case))
     at_us = matrix.made_at_us if basis.at_us is None else basis.at_us
     hardware = matrix.names["hardware_config_id"]
+    own = {identifier: _own_price(identifier, usd) for identifier, usd in basis.overrides}
     price_of: dict[str, Price] = {}
     hourly = np.full(len(hardware.names), np.nan)
     for code, identifier in enumerate(hardware.names):
-        price = choose_price(matrix.prices.get(identifier, ()), basis, at_us)
+        price = own.get(identifier) or choose_price(matrix.prices.get(identifier, ()), basis, at_us)
         if price is not None:
             price_of[identifier] = price
             hourly[code] = price.usd_per_hour
@@ -111,6 +125,18 @@ def choose_price(prices: Iterable[Price], basis: PriceBasis, at_us: int) -> Pric
                 offered, key=lambda p: (p.usd_per_hour, -p.valid_from_us, p.region, p.source)
             )
     return None
+
+
+def _own_price(hardware_config_id: str, usd_per_hour: float) -> Price:
+    return Price(
+        hardware_config_id=hardware_config_id,
+        purchase_option=PurchaseOption.PURCHASE_OPTION_UNSPECIFIED,
+        region="",
+        valid_from_us=0,
+        usd_per_hour=usd_per_hour,
+        source="the request",
+        valid_to_us=None,
+    )
 
 
 def _passes(matrix: Matrix, chosen: Filter, use_case: UseCase | None) -> Bools:
@@ -163,10 +189,7 @@ def _within(tokens: Ints, span: TokenSpan | None) -> Bools:
 
 def _with_prices(matrix: Matrix, rows: Ints, price_of: dict[str, Price], usd: Floats) -> Candidates:
     """The candidates with price columns: at the best throughput a token costs least."""
-    hour, tokens = (
-        PLACE[Metric.METRIC_USD_PER_HOUR],
-        PLACE[Metric.METRIC_USD_PER_MILLION_TOKENS],
-    )
+    hour, tokens, total = (PLACE[metric] for metric in PRICES)
     throughput = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
     shape = (rows.size, len(METRICS))
     cells = [np.full(shape, np.nan) for _ in range(3)]
@@ -182,5 +205,11 @@ def _with_prices(matrix: Matrix, rows: Ints, price_of: dict[str, Price], usd: Fl
     # At no throughput a token has no price.
     for cell in (low, high, value):
         cell[np.isinf(value[:, tokens]), tokens] = np.nan
-    runs[:, tokens] = np.where(np.isnan(value[:, tokens]), 0, runs[:, throughput])
+    # Throughput counts output tokens; each of them comes with its share of the input.
+    ours, theirs = matrix.output_tokens[rows], matrix.input_tokens[rows]
+    share = np.where((ours > 0) & (theirs >= 0), ours / np.maximum(ours + theirs, 1), np.nan)
+    for cell in cells:
+        cell[:, total] = cell[:, tokens] * share
+    for place in (tokens, total):
+        runs[:, place] = np.where(np.isnan(value[:, place]), 0, runs[:, throughput])
     return Candidates(matrix, rows, price_of, value, low, high, runs)

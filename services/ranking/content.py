@@ -6,19 +6,22 @@ digest makes another matrix version.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import orjson
 
+from servemark.ranking.v1.candidate_pb2 import CellMethod
+from services.ranking.cells import Figure
+
 ROW = "row"
 HARDWARE_PRICES = "hardware_prices"
 USE_CASE = "use_case"
 
-Figures = Mapping[str, tuple[float, float, float, int]]
-"""By a metric's column name: median, smallest and largest run, and the runs that have it."""
+Figures = Mapping[str, Figure]
+"""By a metric's column name."""
 
 TokenSpan = tuple[int, int]
 """Smallest and largest count; 0 as the largest means no upper end."""
@@ -45,6 +48,8 @@ class ConfigRow:
     output_tokens: int | None
     concurrency: int | None
     request_rate: float | None
+    parallelism: tuple[int, int, int, int]
+    """Tensor, pipeline, data and expert parallelism. 0: not known; 1: not used."""
     provenance: int
     run_count: int
     newest_benchmark_us: int
@@ -171,19 +176,41 @@ def _price_key(price: Price) -> tuple[Any, ...]:
 
 
 def _entry(kind: str, identifier: str, fact: Any, model_id: str | None = None) -> Entry:
-    json = orjson.dumps(fact, option=orjson.OPT_SORT_KEYS)
+    # Figures are tuples with names, which are written as lists.
+    json = orjson.dumps(fact, default=tuple, option=orjson.OPT_SORT_KEYS)
     return Entry(kind, identifier, model_id, json, hashlib.sha256(json).digest())
 
 
 def _row(fact: dict[str, Any]) -> ConfigRow:
     rate = fact["request_rate"]
     fact["request_rate"] = None if rate is None else float(rate)
+    tensor, pipeline, data, expert = fact["parallelism"]
+    fact["parallelism"] = (tensor, pipeline, data, expert)
     fact["tools"] = tuple(fact["tools"])
-    fact["figures"] = {
-        column: (float(median), float(low), float(high), int(runs))
-        for column, (median, low, high, runs) in fact["figures"].items()
-    }
+    fact["figures"] = {column: _figure(*figure) for column, figure in fact["figures"].items()}
     return ConfigRow(**fact)
+
+
+def _figure(
+    value: float,
+    low: float,
+    high: float,
+    runs: int,
+    method: int,
+    requests: int,
+    newest_us: int | None,
+    span: Sequence[float] | None,
+) -> Figure:
+    return Figure(
+        float(value),
+        float(low),
+        float(high),
+        runs,
+        CellMethod.ValueType(method),
+        requests,
+        newest_us,
+        None if span is None else (float(span[0]), float(span[1])),
+    )
 
 
 def _use_case(fact: dict[str, Any]) -> UseCase:

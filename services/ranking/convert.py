@@ -3,21 +3,24 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from servemark.ranking.v1.candidate_pb2 import CandidateFilter
-from servemark.ranking.v1.candidate_pb2 import PriceBasis as PriceBasisMessage
 from servemark.ranking.v1.pareto_pb2 import GetParetoFrontRequest
 from servemark.ranking.v1.recommend_pb2 import Normalization as NormalizationMessage
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest
-from servemark.runtime.errors import ServemarkError
+from servemark.runtime.errors import FieldViolation, ServemarkError
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
-from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
+from servemark.type.v1.provenance_pb2 import Provenance
 from servemark.type.v1.range_pb2 import TokenRange
-from services.ranking.candidates import DEFAULT_OPTIONS, Filter, PriceBasis
+from services.ranking.candidates import Filter
 from services.ranking.content import TokenSpan, UseCase
+from services.ranking.convert_options import (
+    operating_point_from_proto,
+    options_from_proto,
+    target_from_proto,
+)
+from services.ranking.convert_prices import MAX_USD, price_basis_from_proto
 from services.ranking.limits import Limit
 from services.ranking.matrix import Matrix
 from services.ranking.pareto_front import FrontRequest
@@ -26,8 +29,6 @@ from services.ranking.topsis import Normalization
 
 MAX_RESULTS = 1000
 _MAX_KNOWN = 2000
-# What a Timestamp may hold: the years 1 to 9999.
-_SECONDS = (-62_135_596_800, 253_402_300_799)
 
 NORMALIZATIONS = {
     NormalizationMessage.NORMALIZATION_UNSPECIFIED: Normalization.VECTOR,
@@ -37,8 +38,11 @@ NORMALIZATIONS = {
 }
 
 
-def use_case_named(matrix: Matrix, name_or_id: str) -> UseCase:
-    """The use case with this short name or id. Raises USE_CASE_UNKNOWN, with those there are."""
+def use_case_named(matrix: Matrix, name_or_id: str, field: str = "use_case") -> UseCase:
+    """The use case with this short name or id. Raises USE_CASE_UNKNOWN, with those there are.
+
+    `field` is where the request names it.
+    """
     found = matrix.use_case(name_or_id)
     if found is not None:
         return found
@@ -48,6 +52,7 @@ def use_case_named(matrix: Matrix, name_or_id: str) -> UseCase:
         ErrorReason.ERROR_REASON_USE_CASE_UNKNOWN,
         f"There is no use case {name_or_id[:100]!r}. {text[:_MAX_KNOWN]}",
         metadata={"known": known[:_MAX_KNOWN]},
+        violations=[FieldViolation(field, f"is {name_or_id[:100]!r}, which is no use case")],
     )
 
 
@@ -60,7 +65,10 @@ def recommend_request_from_proto(message: RecommendRequest, matrix: Matrix) -> R
     limits = limits_from_proto(wrong, message.limits)
     budget = _budget(wrong, message)
     chosen = _filter(wrong, message.filter)
-    basis = _price_basis(wrong, message.price_basis)
+    basis = price_basis_from_proto(wrong, message.price_basis, matrix)
+    options = options_from_proto(wrong, message.answers)
+    target = target_from_proto(wrong, message)
+    point = operating_point_from_proto(wrong, message)
     normalization = normalization_from_proto(wrong, message.normalization)
     wrong.number("max_results", message.max_results, low=0, high=MAX_RESULTS)
     wrong.number("max_excluded", message.max_excluded, low=0, high=MAX_RESULTS)
@@ -77,20 +85,23 @@ def recommend_request_from_proto(message: RecommendRequest, matrix: Matrix) -> R
         accept_uncertain=message.accept_uncertain,
         max_results=message.max_results or DEFAULT_RESULTS,
         max_excluded=message.max_excluded,
+        options=options,
+        target=target,
+        operating_point=point,
+        explain_cells=message.explain_cells,
     )
 
 
 def pareto_request_from_proto(message: GetParetoFrontRequest, matrix: Matrix) -> FrontRequest:
     """The request, with its use case looked up. Raises INVALID_FIELD or USE_CASE_UNKNOWN."""
     wrong = Violations()
-    metrics = tuple(message.metrics)
+    metrics = metrics_from_proto(wrong, "metrics", message.metrics)
     if not 2 <= len(metrics) <= 6:
         wrong.add("metrics", f"has {len(metrics)} entries; it must have 2 to 6")
-    _each_once(wrong, "metrics", "", metrics)
     limits = limits_from_proto(wrong, message.limits)
     budget = _budget(wrong, message)
     chosen = _filter(wrong, message.filter)
-    basis = _price_basis(wrong, message.price_basis)
+    basis = price_basis_from_proto(wrong, message.price_basis, matrix)
     wrong.raise_if_any()
     return FrontRequest(
         metrics=metrics,
@@ -100,7 +111,14 @@ def pareto_request_from_proto(message: GetParetoFrontRequest, matrix: Matrix) ->
         price_basis=basis,
         max_usd_per_hour=budget,
         include_dominated=message.include_dominated,
+        explain_cells=message.explain_cells,
     )
+
+
+def metrics_from_proto(wrong: Violations, field: str, metrics: Sequence[int]) -> tuple[int, ...]:
+    """The metrics, each once."""
+    _each_once(wrong, field, "", metrics)
+    return tuple(metrics)
 
 
 def normalization_from_proto(wrong: Violations, value: int) -> Normalization:
@@ -117,6 +135,9 @@ def limits_from_proto(wrong: Violations, limits: Sequence[MetricLimit]) -> tuple
             wrong.add(
                 f"limits[{index}].limit", f"is {limit.limit:g}; it must be finite and above 0"
             )
+        elif limit.metric == Metric.METRIC_ACCURACY_SCORE and limit.limit > 1:
+            text = f"is {limit.limit:g}, but no accuracy is above 1"
+            wrong.add(f"limits[{index}].limit", text)
     return tuple(Limit(limit.metric, limit.limit) for limit in limits)
 
 
@@ -149,7 +170,11 @@ def _each_once(wrong: Violations, field: str, suffix: str, metrics: Sequence[int
 def _budget(wrong: Violations, message: RecommendRequest | GetParetoFrontRequest) -> float | None:
     if not message.HasField("max_usd_per_hour"):
         return None
-    wrong.number("max_usd_per_hour", message.max_usd_per_hour, low=0, high=1e9)
+    wrong.number("max_usd_per_hour", message.max_usd_per_hour, low=0, high=MAX_USD)
+    for index, limit in enumerate(message.limits):
+        if limit.metric == Metric.METRIC_USD_PER_HOUR:
+            text = f"is given twice: limits[{index}] is one of the price per hour too"
+            wrong.add("max_usd_per_hour", text)
     return message.max_usd_per_hour
 
 
@@ -187,33 +212,3 @@ def _span(wrong: Violations, field: str, span: TokenRange) -> TokenSpan:
     if 0 < span.max < span.min:
         wrong.add(f"{field}.max", f"is {span.max}, below min, which is {span.min}")
     return span.min, span.max
-
-
-def _price_basis(wrong: Violations, message: PriceBasisMessage) -> PriceBasis:
-    for index, option in enumerate(message.purchase_options):
-        field = f"price_basis.purchase_options[{index}]"
-        wrong.enum(field, option, PurchaseOption.values(), required=False)
-    region = wrong.text("price_basis.region", message.region, max_len=64, required=False)
-    at_us = None
-    if message.HasField("price_time"):
-        at_us = micros_from_proto(message.price_time)
-        if not (
-            _SECONDS[0] <= message.price_time.seconds <= _SECONDS[1]
-            and 0 <= message.price_time.nanos < 1_000_000_000
-        ):
-            wrong.add("price_basis.price_time", "is not a time of the years 1 to 9999")
-    return PriceBasis(
-        # Not set means on demand, wherever a price is looked up.
-        purchase_options=tuple(
-            option or PurchaseOption.PURCHASE_OPTION_ON_DEMAND
-            for option in message.purchase_options
-        )
-        or DEFAULT_OPTIONS,
-        region=region,
-        at_us=at_us,
-    )
-
-
-def micros_from_proto(time: Timestamp) -> int:
-    """Microseconds since 1970."""
-    return time.seconds * 1_000_000 + time.nanos // 1000

@@ -2,16 +2,11 @@
 
 from collections.abc import Iterable
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from servemark.ranking.v1.candidate_pb2 import (
     Alternative,
-    Cell,
-    CellMethod,
     ExcludedAlternative,
     ExclusionCount,
     Notice,
-    PriceUsed,
 )
 from servemark.ranking.v1.pareto_pb2 import GetParetoFrontResponse, ParetoPoint
 from servemark.ranking.v1.recommend_pb2 import (
@@ -23,12 +18,15 @@ from servemark.ranking.v1.recommend_pb2 import (
 )
 from servemark.ranking.v1.recommend_pb2 import Normalization as NormalizationMessage
 from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
-from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
+from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.candidates import Candidates
-from services.ranking.content import Price
+from services.ranking.convert_cells import cells_to_proto
+from services.ranking.convert_dominance import dominance_to_proto
+from services.ranking.convert_prices import price_to_proto
+from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import Explainer, explainer
 from services.ranking.limits import UNKNOWN, Limit
-from services.ranking.metrics import METRICS, PLACE, PRICES
+from services.ranking.metrics import METRICS, PRICES
 from services.ranking.notices import Message
 from services.ranking.pareto_front import Front
 from services.ranking.recommend import Answer
@@ -76,18 +74,28 @@ def front_to_proto(front: Front) -> GetParetoFrontResponse:
     return GetParetoFrontResponse(
         matrix_version=front.matrix.version,
         matrix_time=time_to_proto(front.matrix.made_at_us),
-        points=[
-            ParetoPoint(
-                alternative=alternative_to_proto(front.candidates, int(index)),
-                cells=_cells(front.candidates, int(index), front.request.metrics),
-                pareto_rank=int(rank),
-            )
-            for index, rank in zip(front.points, front.pareto_rank, strict=True)
-        ],
+        points=[_point(front, place) for place in range(front.points.size)],
         front_count=front.front_count,
         dominated_count=front.dominated_count,
         exclusion_counts=exclusion_counts_to_proto(front.screened),
         notices=notices_to_proto(front.notices),
+    )
+
+
+def _point(front: Front, place: int) -> ParetoPoint:
+    request, index = front.request, int(front.points[place])
+    by = int(front.dominated_by[place])
+    return ParetoPoint(
+        alternative=alternative_to_proto(front.candidates, index),
+        cells=cells_to_proto(
+            front.candidates, index, request.metrics, explain=request.explain_cells
+        ),
+        pareto_rank=int(front.pareto_rank[place]),
+        dominance=dominance_to_proto(
+            front.candidates, index, by, request.metrics, front.margins[place]
+        )
+        if by >= 0
+        else None,
     )
 
 
@@ -101,7 +109,9 @@ def _recommendation(explain: Explainer, place: int) -> Recommendation:
         score=float(result.score[place]),
         pareto_rank=int(ranking.pareto_rank[place]),
         alternative=alternative_to_proto(candidates, index),
-        cells=_cells(candidates, index, sorted(shown)),
+        cells=cells_to_proto(
+            candidates, index, sorted(shown), explain=answer.request.explain_cells
+        ),
         breakdown=[
             CriterionScore(
                 metric=Metric.ValueType(metric),
@@ -133,33 +143,10 @@ def _limit_checks(screened: Screened, index: int) -> list[LimitCheck]:
     return checks
 
 
-def _cells(candidates: Candidates, index: int, metrics: Iterable[int]) -> list[Cell]:
-    """The cells that have a figure, in the order of `metrics`."""
-    cells = []
-    for metric in metrics:
-        place = PLACE[metric]
-        value = float(candidates.value[index, place])
-        if value != value:  # NaN: there is no figure
-            continue
-        runs = int(candidates.runs[index, place])
-        single = CellMethod.CELL_METHOD_SINGLE_RUN
-        measured = single if runs == 1 else CellMethod.CELL_METHOD_MEDIAN_OF_RUNS
-        cells.append(
-            Cell(
-                metric=Metric.ValueType(metric),
-                value=value,
-                min=float(candidates.low[index, place]),
-                max=float(candidates.high[index, place]),
-                run_count=runs,
-                method=CellMethod.CELL_METHOD_FROM_PRICE if metric in PRICES else measured,
-            )
-        )
-    return cells
-
-
 def alternative_to_proto(candidates: Candidates, index: int) -> Alternative:
     """Candidate `index` with its names, its operating point and its price."""
     row, price = candidates.row(index), candidates.price(index)
+    tensor, pipeline, data, expert = row.parallelism
     return Alternative(
         config_id=row.config_id,
         model_id=row.model_id,
@@ -182,17 +169,11 @@ def alternative_to_proto(candidates: Candidates, index: int) -> Alternative:
         run_count=row.run_count,
         newest_benchmark_time=time_to_proto(row.newest_benchmark_us),
         tools=row.tools,
-        price=_price(price) if price is not None else None,
-    )
-
-
-def _price(price: Price) -> PriceUsed:
-    return PriceUsed(
-        usd_per_hour=price.usd_per_hour,
-        purchase_option=PurchaseOption.ValueType(price.purchase_option),
-        region=price.region,
-        valid_from_time=time_to_proto(price.valid_from_us),
-        source=price.source,
+        price=price_to_proto(price) if price is not None else None,
+        tensor_parallelism=tensor,
+        pipeline_parallelism=pipeline,
+        data_parallelism=data,
+        expert_parallelism=expert,
     )
 
 
@@ -239,8 +220,3 @@ def limits_to_proto(limits: Iterable[Limit]) -> list[MetricLimit]:
 
 def _limit(limit: Limit) -> MetricLimit:
     return MetricLimit(metric=Metric.ValueType(limit.metric), limit=limit.bound)
-
-
-def time_to_proto(micros: int) -> Timestamp:
-    """A time from microseconds since 1970."""
-    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)

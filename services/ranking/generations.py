@@ -20,9 +20,9 @@ from services.ranking.content import UseCase
 from services.ranking.convert_answers import (
     limits_to_proto,
     recommendations_to_proto,
-    time_to_proto,
     weights_to_proto,
 )
+from services.ranking.convert_time import time_to_proto
 from services.ranking.matrix import Matrix
 from services.ranking.metrics import info_of
 from services.ranking.recommend import Request, recommend

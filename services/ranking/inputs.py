@@ -21,6 +21,7 @@ from servemark.runtime.channels import call_options
 from servemark.runtime.errors import unavailable
 from servemark.runtime.settings import ServiceSettings
 from servemark.type.v1.range_pb2 import TokenRange
+from services.ranking.cells import Figure, Pool, Runs, figure_of
 from services.ranking.content import (
     ConfigRow,
     Content,
@@ -30,7 +31,7 @@ from services.ranking.content import (
     UseCase,
     content_of,
 )
-from services.ranking.convert import micros_from_proto
+from services.ranking.convert_time import micros_from_proto
 from services.ranking.metrics import MEASURED
 
 PAGE = 1000
@@ -194,6 +195,12 @@ def _row(summary: result_query_pb2.ConfigSummary, names: _Names) -> ConfigRow | 
         output_tokens=workload.output_tokens if workload.HasField("output_tokens") else None,
         concurrency=workload.concurrency if workload.HasField("concurrency") else None,
         request_rate=workload.request_rate if workload.HasField("request_rate") else None,
+        parallelism=(
+            config.parallelism.tensor,
+            config.parallelism.pipeline,
+            config.parallelism.data,
+            config.parallelism.expert,
+        ),
         provenance=config.provenance,
         run_count=summary.run_count,
         newest_benchmark_us=micros_from_proto(summary.newest_benchmark_time),
@@ -203,14 +210,32 @@ def _row(summary: result_query_pb2.ConfigSummary, names: _Names) -> ConfigRow | 
 
 
 def _figures(summary: result_query_pb2.ConfigSummary) -> Figures:
-    return {
-        _COLUMN[metric.metric]: (metric.median, metric.min, metric.max, metric.run_count)
-        for metric in summary.metrics
-        # A metric that a later ingest knows cannot be ranked by here.
-        if metric.metric in _COLUMN
-        and metric.run_count > 0
-        and all(map(math.isfinite, (metric.median, metric.min, metric.max)))
+    runs: dict[int, Runs] = {}
+    for metric in summary.metrics:
+        of_runs = Runs(
+            metric.median,
+            metric.min,
+            metric.max,
+            metric.run_count,
+            metric.request_count,
+            micros_from_proto(metric.newest_benchmark_time)
+            if metric.HasField("newest_benchmark_time")
+            else None,
+        )
+        if of_runs.run_count > 0 and all(map(math.isfinite, of_runs[:3])):
+            runs[metric.metric] = of_runs
+    pools = {
+        pooled.metric: Pool(pooled.value, pooled.request_count, pooled.run_count)
+        for pooled in summary.pooled_metrics
+        if pooled.run_count > 0 and pooled.request_count > 0 and math.isfinite(pooled.value)
     }
+    figures: dict[str, Figure] = {}
+    # A metric that a later ingest knows cannot be ranked by here.
+    for number in _COLUMN.keys() & (runs.keys() | pools.keys()):
+        figure = figure_of(number, runs.get(number), pools.get(number))
+        if figure is not None:
+            figures[_COLUMN[number]] = figure
+    return figures
 
 
 def _price(price: hardware_price_pb2.HardwarePrice) -> Price:

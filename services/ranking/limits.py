@@ -1,7 +1,8 @@
 """Whether alternatives keep a limit, as far as their runs tell.
 
 The quantile of all requests together lies between the smallest and the largest quantile of the
-runs, so a limit is met if every run keeps it, missed if none does, and uncertain otherwise.
+runs, so a limit is met if every run keeps it, missed if none does, and uncertain otherwise. Where
+it is known more closely, that decides: see `cells`.
 Percentiles of one quantity bound each other: where the limited one was not measured, a higher one
 within the limit means that it is met, and a lower one beyond it that it is missed.
 """
@@ -12,7 +13,7 @@ import numpy as np
 
 from servemark.ranking.v1.recommend_pb2 import LimitVerdict
 from services.ranking.candidates import Candidates
-from services.ranking.matrix import Bools, Floats, Ints
+from services.ranking.matrix import Bools, Ints
 from services.ranking.metrics import FAMILIES, METRICS, PLACE
 
 MET = LimitVerdict.LIMIT_VERDICT_MET
@@ -41,7 +42,7 @@ class Verdicts:
 def judge(candidates: Candidates, limit: Limit) -> Verdicts:
     """The verdict of each candidate on one limit."""
     place = PLACE[limit.metric]
-    verdict = _own(candidates.low, candidates.high, place, limit.bound)
+    verdict = _own(candidates, place, limit.bound)
     decided_by = np.full(len(candidates), place, dtype=np.int64)
     family = next((group for group in FAMILIES if place in group), (place,))
     unknown: Bools = verdict == UNKNOWN
@@ -49,10 +50,10 @@ def judge(candidates: Candidates, limit: Limit) -> Verdicts:
         at = family.index(place)
         # The nearest percentile that decides is the most telling, so the farthest is set first.
         for higher in reversed(family[at + 1 :]):
-            keeps = unknown & (_own(candidates.low, candidates.high, higher, limit.bound) == MET)
+            keeps = unknown & (_own(candidates, higher, limit.bound) == MET)
             verdict[keeps], decided_by[keeps] = MET, higher
         for lower in family[:at]:
-            beyond = unknown & (_own(candidates.low, candidates.high, lower, limit.bound) == MISSED)
+            beyond = unknown & (_own(candidates, lower, limit.bound) == MISSED)
             # Different runs may carry different percentiles, and then contradict each other.
             verdict[beyond] = np.where(
                 np.isin(verdict[beyond], (MET, UNCERTAIN)), UNCERTAIN, MISSED
@@ -61,9 +62,9 @@ def judge(candidates: Candidates, limit: Limit) -> Verdicts:
     return Verdicts(limit, verdict, decided_by)
 
 
-def _own(low: Floats, high: Floats, place: int, bound: float) -> Ints:
-    """The verdicts[k] from the limited metric's own smallest and largest run."""
-    least, most = low[:, place], high[:, place]
+def _own(candidates: Candidates, place: int, bound: float) -> Ints:
+    """The verdicts[k] from what the figure in one column surely is."""
+    least, most = candidates.sure(place)
     # Comparisons with NaN are false, so what was not measured falls through to UNKNOWN.
     if METRICS[place].maximize:
         met, missed = least >= bound, most < bound

@@ -1,7 +1,7 @@
 """The condensed decision matrix: one row for each measured configuration, in numpy columns.
 
-A cell is the median over a configuration's comparable runs, with the smallest and the largest run
-and their number. What was not measured is NaN; nothing is ever filled in.
+A cell is what a configuration's comparable runs say together, with the smallest and the largest run
+and their number; see `cells`. What was not measured is NaN; nothing is ever filled in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +70,8 @@ class Matrix:
     low: Floats  # [n, 12]
     high: Floats  # [n, 12]
     runs: Ints  # [n, 12]
+    sure_low: Floats  # [n, 12] the least that the figure of all requests may be
+    sure_high: Floats  # [n, 12]
     prices: Mapping[str, tuple[Price, ...]] = field(default_factory=dict)
     use_cases: Mapping[str, UseCase] = field(default_factory=dict)
 
@@ -105,14 +107,14 @@ def build(
 ) -> Matrix:
     """The matrix of `content`. `made_at_us` is in microseconds since 1970."""
     rows = content.rows
-    cells = np.full((3, len(rows), len(MEASURED)), np.nan)
+    cells = np.full((5, len(rows), len(MEASURED)), np.nan)
     runs = np.zeros((len(rows), len(MEASURED)), dtype=np.int64)
     places = {info.column: place for place, info in enumerate(MEASURED)}
     for index, row in enumerate(rows):
-        for column, (median, low, high, count) in row.figures.items():
+        for column, figure in row.figures.items():
             place = places[column]
-            cells[:, index, place] = median, low, high
-            runs[index, place] = count
+            cells[:, index, place] = figure.value, figure.low, figure.high, *figure.sure
+            runs[index, place] = figure.runs
     prices: dict[str, list[Price]] = {}
     for price in content.prices:
         prices.setdefault(price.hardware_config_id, []).append(price)
@@ -134,6 +136,8 @@ def build(
         low=cells[1],
         high=cells[2],
         runs=runs,
+        sure_low=cells[3],
+        sure_high=cells[4],
         prices={hardware: tuple(group) for hardware, group in prices.items()},
         use_cases=known,
     )

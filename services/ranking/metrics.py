@@ -58,16 +58,27 @@ METRICS: tuple[MetricInfo, ...] = (
         " per million tokens",
         maximize=False,
     ),
+    MetricInfo(
+        Metric.METRIC_USD_PER_MILLION_TOTAL_TOKENS,
+        "usd_per_million_total_tokens",
+        "price per million input and output tokens",
+        " per million input and output tokens",
+        maximize=False,
+    ),
 )
 """Every metric, in the order of the contract; a metric's place here is its column in a matrix."""
 
 MEASURED: tuple[MetricInfo, ...] = METRICS[:12]
-"""Those that results carry; the last two come from prices."""
+"""Those that results carry; the others come from prices."""
 
 PLACE: dict[int, int] = {info.metric: place for place, info in enumerate(METRICS)}
 """A metric's column in a matrix."""
 
-PRICES = (Metric.METRIC_USD_PER_HOUR, Metric.METRIC_USD_PER_MILLION_TOKENS)
+PRICES = (
+    Metric.METRIC_USD_PER_HOUR,
+    Metric.METRIC_USD_PER_MILLION_TOKENS,
+    Metric.METRIC_USD_PER_MILLION_TOTAL_TOKENS,
+)
 
 GIVEN_DIGITS = 15
 """Digits of a number that the caller gave, lest it be misquoted; a float has no more to tell."""

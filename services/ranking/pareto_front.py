@@ -7,8 +7,9 @@ import numpy as np
 from services.ranking import pareto
 from services.ranking.candidates import Candidates, Filter, PriceBasis, select
 from services.ranking.content import UseCase
+from services.ranking.dominance import dominated_by
 from services.ranking.limits import Limit
-from services.ranking.matrix import Ints, Matrix
+from services.ranking.matrix import Floats, Ints, Matrix
 from services.ranking.metrics import PLACE, info_of
 from services.ranking.notices import Message, not_measured, nothing_left
 from services.ranking.screening import Screened, screen
@@ -25,6 +26,7 @@ class FrontRequest:
     price_basis: PriceBasis = field(default_factory=PriceBasis)
     max_usd_per_hour: float | None = None
     include_dominated: bool = False
+    explain_cells: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -36,6 +38,8 @@ class Front:
     screened: Screened
     points: Ints  # [p] candidates, by rank, then the first metric, best first, then id
     pareto_rank: Ints  # [p]
+    dominated_by: Ints  # [p] candidates, of those with a rank above 1; others: -1
+    margins: Floats  # [p, m] relative, NaN where nobody dominates
     front_count: int
     dominated_count: int
     notices: tuple[Message, ...]
@@ -55,12 +59,18 @@ def pareto_front(matrix: Matrix, request: FrontRequest) -> Front:
     infos = [info_of(metric) for metric in request.metrics]
     columns = np.array([PLACE[metric] for metric in request.metrics])
     values = candidates.value[np.ix_(screened.kept, columns)]
-    ranks = pareto.pareto_rank(values, [info.maximize for info in infos])
+    maximize = [info.maximize for info in infos]
+    ranks = pareto.pareto_rank(values, maximize)
     first = values[:, 0] if not infos[0].maximize else -values[:, 0]
     # Candidates are in order of id, and the sort is stable.
     order = np.lexsort((first, ranks))
     front_count = int((ranks == 1).sum())
     shown = order if request.include_dominated else order[:front_count]
+    by = np.full(ranks.size, -1, dtype=np.int64)
+    margins = np.full(values.shape, np.nan)
+    if request.include_dominated:
+        found = dominated_by(values, maximize, ranks)
+        by[found.rows], margins[found.rows] = screened.kept[found.by], found.margins
     notices = not_measured(candidates, screened.kept)
     if not screened.kept.size:
         notices.append(nothing_left(screened))
@@ -70,6 +80,8 @@ def pareto_front(matrix: Matrix, request: FrontRequest) -> Front:
         screened=screened,
         points=screened.kept[shown],
         pareto_rank=ranks[shown],
+        dominated_by=by[shown],
+        margins=margins[shown],
         front_count=front_count,
         dominated_count=int(ranks.size) - front_count,
         notices=tuple(sorted(notices, key=lambda notice: (notice.kind, notice.metric))),

@@ -23,6 +23,7 @@ from services.ranking.notices import (
     nothing_left,
     notices_of,
 )
+from services.ranking.options import OperatingPoint, Options, Target
 from services.ranking.references import around
 from services.ranking.screening import Screened, screen
 from services.ranking.topsis import Normalization
@@ -46,6 +47,11 @@ class Request:
     max_results: int | None = DEFAULT_RESULTS
     """None: all of them."""
     max_excluded: int = 0
+    explain_cells: bool = False
+    options: Options = field(default_factory=Options)
+    target: Target | None = None
+    operating_point: OperatingPoint | None = None
+    """What to estimate for; None: estimate nothing."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from servemark.ranking.v1.candidate_pb2 import ExclusionReason
+from servemark.ranking.v1.candidate_pb2 import CellMethod, ExclusionReason
 from servemark.type.v1.metric_pb2 import Metric
 from services.ranking.candidates import Candidates
+from services.ranking.cells import Figure
 from services.ranking.limits import MISSED, UNCERTAIN, UNKNOWN, Limit, Verdicts, judge
 from services.ranking.matrix import Bools, Ints
 from services.ranking.metrics import GIVEN_DIGITS, METRICS, PLACE, amount, bound, figure, info_of
 
+_OF_ALL: dict[int, str] = {
+    CellMethod.CELL_METHOD_MERGED_SKETCHES: "requests",
+    CellMethod.CELL_METHOD_POOLED_SAMPLES: "samples",
+}
 _OF_VERDICT = (
     (MISSED, ExclusionReason.EXCLUSION_REASON_LIMIT_MISSED),
     (UNCERTAIN, ExclusionReason.EXCLUSION_REASON_LIMIT_UNCERTAIN),
@@ -146,20 +151,33 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
     info = info_of(limit.metric)
     if verdict == UNKNOWN:
         return f"{bound(limit.metric, limit.bound)} cannot be judged: it was not measured"
-    low, high = float(candidates.low[index, place]), float(candidates.high[index, place])
+    low, high = (float(ends[index]) for ends in candidates.sure(place))
     least = amount(limit.metric, low, beside=limit.bound)
     most = amount(limit.metric, high, beside=limit.bound)
     runs = int(candidates.runs[index, place])
+    figure = candidates.figure(index, place)
+    whole = _of_all_requests(figure)
     by = "" if place == PLACE[limit.metric] else f" (by its {METRICS[place].label})"
     wanted = bound(limit.metric, limit.bound)
     if verdict == UNCERTAIN and by:
         other = f"{METRICS[place].label} is {least}" + (f" to {most}" if high > low else "")
         return f"{wanted} is uncertain: another percentile keeps it, but {other}"
     if verdict == UNCERTAIN:
-        return f"{wanted} is uncertain{by}: {least} to {most} over {runs} runs"
+        return f"{wanted} is uncertain{by}: {least} to {most} over {whole or f'{runs} runs'}"
     kept = verdict != MISSED
     # Kept means that even the worst run is within, missed that even the best is not.
     telling = most if kept != info.maximize else least
-    end = "worst" if kept else "best"
+    says = f"{'Keeps' if kept else 'Misses'} {wanted}{by}:"
+    if whole:
+        return f"{says} at {'most' if telling is most else 'least'} {telling} over {whole}"
+    is_largest = figure is not None and figure.method == CellMethod.CELL_METHOD_MAX_OF_RUNS
+    end = "largest" if is_largest else "worst" if kept else "best"
     over = f" in the {end} of {runs} runs" if runs > 1 else ""
-    return f"{'Keeps' if kept else 'Misses'} {wanted}{by}: {telling}{over}"
+    return f"{says} {telling}{over}"
+
+
+def _of_all_requests(figure: Figure | None) -> str:
+    """Over how many requests or samples a figure is, if it is not over runs."""
+    if figure is None or figure.method not in _OF_ALL:
+        return ""
+    return f"{figure.requests:,} {_OF_ALL[figure.method]}"

@@ -5,6 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from servemark.ranking.v1 import ranking_service_pb2_grpc
+from servemark.ranking.v1.compare_pb2 import (
+    CompareConfigurationsRequest,
+    CompareConfigurationsResponse,
+)
 from servemark.ranking.v1.pareto_pb2 import GetParetoFrontRequest, GetParetoFrontResponse
 from servemark.ranking.v1.rank_matrix_pb2 import RankMatrixRequest, RankMatrixResponse
 from servemark.ranking.v1.ranking_pb2 import (
@@ -22,6 +26,7 @@ from servemark.runtime import paging
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
+from services.ranking.compare import compare
 from services.ranking.content import UseCase
 from services.ranking.convert import (
     pareto_request_from_proto,
@@ -29,6 +34,7 @@ from services.ranking.convert import (
     use_case_named,
 )
 from services.ranking.convert_answers import front_to_proto, recommend_response_to_proto
+from services.ranking.convert_compare import compare_request_from_proto, comparison_to_proto
 from services.ranking.convert_matrix import matrix_from_proto, ranking_to_proto
 from services.ranking.generations import Generations, generation_to_proto
 from services.ranking.matrix import Matrix
@@ -55,6 +61,12 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
     ) -> GetParetoFrontResponse:
         matrix = await self._refresher.current()
         return await asyncio.to_thread(_front, matrix, request)
+
+    async def CompareConfigurations(
+        self, request: CompareConfigurationsRequest, context: Any
+    ) -> CompareConfigurationsResponse:
+        matrix = await self._refresher.current()
+        return await asyncio.to_thread(_compare, matrix, request)
 
     async def RankMatrix(self, request: RankMatrixRequest, context: Any) -> RankMatrixResponse:
         return await asyncio.to_thread(_rank_matrix, request)
@@ -86,7 +98,10 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         matrix = await self._refresher.refresh()
         use_cases = matrix.content.use_cases
         if request.use_cases:
-            named = [use_case_named(matrix, name) for name in request.use_cases]
+            named = [
+                use_case_named(matrix, name, f"use_cases[{index}]")
+                for index, name in enumerate(request.use_cases)
+            ]
             use_cases = tuple({use_case.id: use_case for use_case in named}.values())
         made = [await self._generations.make(matrix, use_case) for use_case in use_cases]
         return RefreshRankingsResponse(
@@ -118,6 +133,12 @@ def _recommend(matrix: Matrix, request: RecommendRequest) -> RecommendResponse:
 
 def _front(matrix: Matrix, request: GetParetoFrontRequest) -> GetParetoFrontResponse:
     return front_to_proto(pareto_front(matrix, pareto_request_from_proto(request, matrix)))
+
+
+def _compare(
+    matrix: Matrix, request: CompareConfigurationsRequest
+) -> CompareConfigurationsResponse:
+    return comparison_to_proto(compare(matrix, compare_request_from_proto(request, matrix)))
 
 
 def _rank_matrix(request: RankMatrixRequest) -> RankMatrixResponse:

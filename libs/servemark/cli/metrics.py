@@ -11,6 +11,7 @@ from servemark.type.v1.metric_pb2 import (
     METRIC_UNSPECIFIED,
     METRIC_USD_PER_HOUR,
     METRIC_USD_PER_MILLION_TOKENS,
+    METRIC_USD_PER_MILLION_TOTAL_TOKENS,
     Metric,
     MetricLimit,
     MetricWeight,
@@ -20,6 +21,11 @@ MetricValue: TypeAlias = "Metric.ValueType"
 
 _PREFIX = "METRIC_"
 _MAXIMIZED = (METRIC_THROUGHPUT_TOKENS_SEC, METRIC_RPS_SUSTAINED, METRIC_ACCURACY_SCORE)
+_MONEY = (
+    METRIC_USD_PER_HOUR,
+    METRIC_USD_PER_MILLION_TOKENS,
+    METRIC_USD_PER_MILLION_TOTAL_TOKENS,
+)
 _SHORT = {
     "throughput": METRIC_THROUGHPUT_TOKENS_SEC,
     "rps": METRIC_RPS_SUSTAINED,
@@ -36,6 +42,7 @@ _LABELS = {
     METRIC_MEMORY_USED_GB: ("memory", "GB"),
     METRIC_USD_PER_HOUR: ("USD/h", ""),
     METRIC_USD_PER_MILLION_TOKENS: ("USD/M tokens", ""),
+    METRIC_USD_PER_MILLION_TOTAL_TOKENS: ("USD/M in+out tokens", ""),
 }
 
 
@@ -123,7 +130,7 @@ def figure(value: float) -> str:
 
 def metric_figure(metric: MetricValue, value: float) -> str:
     """A metric's value for people: money to the cent, accuracy to a tenth of a percent."""
-    if metric in (METRIC_USD_PER_HOUR, METRIC_USD_PER_MILLION_TOKENS):
+    if metric in _MONEY:
         return f"{value:,.2f}"
     return f"{value:.3f}" if metric == METRIC_ACCURACY_SCORE else figure(value)
 

@@ -8,7 +8,7 @@ from servemark.ranking.v1.ranking_pb2 import RefreshRankingsRequest
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest
 from servemark.type.v1.metric_pb2 import Metric
 from tests.rpc.ranking.serving import ranking
-from tests.rpc.ranking.world import H100, LARGE, World, run, weights_of, world
+from tests.rpc.ranking.world import H100, L4, LARGE, World, run, weights_of, world
 from tests.support import servers
 
 TTFT = Metric.METRIC_TTFT_P50_MS
@@ -72,9 +72,26 @@ async def test_a_matrix_made_from_scratch_has_the_same_bytes(migrated_database: 
         await made.store(
             *(run(concurrency=n, ttft_p50_ms=30.0 + n / 7) for n in range(1, 40)),
             run(LARGE, ttft_p50_ms=0.1 + 0.2, throughput_tokens_sec=1e-7),
+            # Runs that are pooled: sums, whose last digit must not depend on their order.
+            *(
+                run(
+                    hardware=L4,
+                    ttft_p50_ms=n / 7,
+                    throughput_tokens_sec=1000 / n,
+                    rps_sustained=n / 3,
+                    accuracy_score=n / 31,
+                    memory_used_gb=70 + n / 11,
+                    requests=100 + n,
+                    ttft_samples=[n / 7, n / 3, n * 1.1],
+                )
+                for n in range(1, 30)
+            ),
         )
         await version(made.ranking)
-        await made.store(run(concurrency=3, ttft_p50_ms=11.0))
+        await made.store(
+            run(concurrency=3, ttft_p50_ms=11.0),
+            run(hardware=L4, ttft_p50_ms=5.0, requests=9, ttft_samples=[5.0, 6.0]),
+        )
         assert await version(made.ranking) == 2
         digest = "SELECT content_digest FROM ranking.matrix_versions ORDER BY version DESC LIMIT 1"
         grown = servers.fetch_value(migrated_database, digest), _facts(migrated_database)

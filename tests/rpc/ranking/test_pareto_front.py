@@ -103,6 +103,55 @@ async def test_only_the_front_is_returned_unless_the_rest_is_asked_for(made: Wor
     assert alone.dominated_count == whole.dominated_count > 0
 
 
+async def test_each_dominated_point_says_by_whom_and_by_how_much(made: World) -> None:
+    asked: dict[str, Any] = {"metrics": [TTFT, TPOT, SPEED], "use_case": "chatbot"}
+    answer = await front(made, **asked, include_dominated=True)
+    points = {point.alternative.config_id: point for point in answer.points}
+    seen = 0
+    for point in answer.points:
+        assert point.HasField("dominance") == (point.pareto_rank > 1)
+        if point.pareto_rank == 1:
+            continue
+        seen += 1
+        better = points[point.dominance.config_id]
+        assert better.pareto_rank == 1
+        assert dominates(signed(better), signed(point))
+        # Who dominates most clearly: its smallest relative margin is the largest there is.
+        assert smallest(better, point) == pytest.approx(
+            max(smallest(p, point) for p in front_of(points) if dominates(signed(p), signed(point)))
+        )
+        told = point.dominance.margins
+        assert [margin.metric for margin in told] == asked["metrics"]
+        for margin, ours, theirs in zip(told, point.cells, better.cells, strict=True):
+            assert margin.value == theirs.value
+            assert margin.margin == abs(theirs.value - ours.value)
+        assert min(margin.relative_margin for margin in told) == pytest.approx(
+            smallest(better, point)
+        )
+    assert seen == answer.dominated_count > 20
+
+
+def front_of(points: dict[str, ParetoPoint]) -> list[ParetoPoint]:
+    return [point for point in points.values() if point.pareto_rank == 1]
+
+
+def smallest(better: ParetoPoint, worse: ParetoPoint) -> float:
+    """The smallest margin, relative to the larger of the two values."""
+    return min(
+        abs(a.value - b.value) / max(a.value, b.value)
+        for a, b in zip(better.cells, worse.cells, strict=True)
+    )
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6])
+async def test_two_to_six_metrics_can_be_traded_off(made: World, count: int) -> None:
+    metrics = [TTFT, TPOT, SPEED, USD_HOUR, Metric.METRIC_USD_PER_MILLION_TOKENS, 15][:count]
+    answer = await front(made, metrics=metrics, use_case="chatbot", include_dominated=True)
+    points = list(answer.points)
+    assert {p.alternative.config_id: p.pareto_rank for p in points} == peeled(points)
+    assert all([cell.metric for cell in point.cells] == metrics for point in points)
+
+
 async def test_the_incomplete_and_those_beyond_limits_are_left_out_and_counted(
     made: World,
 ) -> None:

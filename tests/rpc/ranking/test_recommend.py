@@ -47,10 +47,11 @@ TTFT, TTFT_P90, TTFT_P99 = (
     Metric.METRIC_TTFT_P90_MS,
     Metric.METRIC_TTFT_P99_MS,
 )
-SPEED, USD_HOUR, USD_TOKENS = (
+SPEED, USD_HOUR, USD_TOKENS, USD_ALL_TOKENS = (
     Metric.METRIC_THROUGHPUT_TOKENS_SEC,
     Metric.METRIC_USD_PER_HOUR,
     Metric.METRIC_USD_PER_MILLION_TOKENS,
+    Metric.METRIC_USD_PER_MILLION_TOTAL_TOKENS,
 )
 REASON = ExclusionReason
 
@@ -155,7 +156,7 @@ async def test_a_recommendation_carries_its_names_figures_and_price(made: World)
     assert alternative.price.source == "the test"
 
     cells = {cell.metric: cell for cell in found.cells}
-    assert list(cells) == [TTFT, TTFT_P90, SPEED, USD_HOUR, USD_TOKENS]
+    assert list(cells) == [TTFT, TTFT_P90, SPEED, USD_HOUR, USD_TOKENS, USD_ALL_TOKENS]
     ttft = cells[TTFT]
     assert (ttft.value, ttft.min, ttft.max, ttft.run_count) == (31, 30, 32, 3)
     assert ttft.method == CellMethod.CELL_METHOD_MEDIAN_OF_RUNS
@@ -164,6 +165,8 @@ async def test_a_recommendation_carries_its_names_figures_and_price(made: World)
     assert tokens.value == pytest.approx(4.0 / (1900 * 3600) * 1e6)
     assert tokens.min == pytest.approx(4.0 / (2000 * 3600) * 1e6)
     assert tokens.max == pytest.approx(4.0 / (1800 * 3600) * 1e6)
+    # 256 of 768 tokens are output.
+    assert cells[USD_ALL_TOKENS].value == pytest.approx(tokens.value / 3)
     single = answer.recommendations[0].cells[0]
     assert single.method == CellMethod.CELL_METHOD_SINGLE_RUN
 
@@ -253,7 +256,8 @@ async def test_the_same_request_gives_the_same_bytes_from_another_process_too(
 
 async def test_an_unknown_use_case_is_refused_with_those_that_are_known(made: World) -> None:
     found = await failure(made.ranking.Recommend(RecommendRequest(use_case="chess")))
-    assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "USE_CASE_UNKNOWN")
+    assert (found.code, found.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "USE_CASE_UNKNOWN")
+    assert set(found.fields) == {"use_case"}
     assert found.metadata["known"] == "chatbot"
     by_id = await recommend(made, use_case=made.ids["chatbot"])
     assert by_id.use_case == "chatbot"

@@ -314,10 +314,13 @@ async def test_unknown_use_cases_are_refused_by_both(migrated_database: str) -> 
     async with world(migrated_database) as made:
         await made.add_use_case()
         await made.add_use_case("batch")
-        for call in (
-            made.ranking.GetRankings(GetRankingsRequest(use_case="chess")),
-            made.ranking.RefreshRankings(RefreshRankingsRequest(use_cases=["batch", "chess"])),
+        refresh = RefreshRankingsRequest(use_cases=["batch", "chess"])
+        for call, field in (
+            (made.ranking.GetRankings(GetRankingsRequest(use_case="chess")), "use_case"),
+            (made.ranking.RefreshRankings(refresh), "use_cases[1]"),
         ):
             found = await failure(call)
-            assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "USE_CASE_UNKNOWN")
+            assert found.code is grpc.StatusCode.INVALID_ARGUMENT
+            assert found.reason == "USE_CASE_UNKNOWN"
+            assert set(found.fields) == {field}
             assert found.metadata["known"] == "batch, chatbot"

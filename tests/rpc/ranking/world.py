@@ -5,7 +5,7 @@
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,7 @@ from servemark.catalog.v1.config_reference_pb2 import (
     HardwareReference,
     ModelVersionReference,
 )
+from servemark.client.sketch import sketch_of
 from servemark.ingest.v1.benchmark_config_pb2 import Workload
 from servemark.ingest.v1.benchmark_result_pb2 import ResultMetrics, ResultRow
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
@@ -82,6 +83,9 @@ class Run:
     provenance: int = Provenance.PROVENANCE_MEASURED
     tool: str = "vllm"
     workload_type: str = "random"
+    requests: int | None = None
+    ttft_samples: Sequence[float] = ()
+    """The latencies that a sketch is sent of; none: no sketch is sent."""
 
 
 def run(model: str = SMALL, hardware: str = H100, **given: Any) -> Run:
@@ -297,4 +301,6 @@ def _row(place: int, one: Run) -> ResultRow:
         config_index=place,
         benchmark_time=ended,
         metrics=ResultMetrics(**one.figures),
+        request_count=one.requests,
+        ttft_sketch=sketch_of(one.ttft_samples) if one.ttft_samples else None,
     )

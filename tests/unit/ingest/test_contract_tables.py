@@ -21,7 +21,11 @@ def test_the_figures_are_the_fields_of_result_metrics_in_order() -> None:
 
 
 def test_every_metric_but_the_prices_has_a_column() -> None:
-    priced = {Metric.METRIC_USD_PER_HOUR, Metric.METRIC_USD_PER_MILLION_TOKENS}
+    priced = {
+        Metric.METRIC_USD_PER_HOUR,
+        Metric.METRIC_USD_PER_MILLION_TOKENS,
+        Metric.METRIC_USD_PER_MILLION_TOTAL_TOKENS,
+    }
     assert set(Metric.values()) - {0} - set(COLUMN_OF_METRIC) == priced
     assert set(METRIC_COLUMNS) - set(COLUMN_OF_METRIC.values()) == {"gpu_utilization_pct"}
     assert set(METRIC_COLUMNS) >= LARGER_IS_BETTER

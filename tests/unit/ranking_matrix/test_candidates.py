@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.candidates import Candidates, Filter, PriceBasis, choose_price, select
 from services.ranking.metrics import PLACE
@@ -122,6 +123,19 @@ def test_the_price_of_tokens_is_that_of_the_hour_over_the_tokens_of_the_hour() -
     assert found.low[0, place] == pytest.approx(0.5)
     assert found.high[0, place] == pytest.approx(2.0)
     assert found.runs[0, place] == 3
+
+
+def test_the_price_of_all_tokens_spreads_over_the_input_too() -> None:
+    rows = [
+        config(1, throughput_tokens_sec=1000.0, input_tokens=768, output_tokens=256),
+        config(2, throughput_tokens_sec=1000.0, input_tokens=0, output_tokens=256),
+        config(3, throughput_tokens_sec=1000.0, input_tokens=None),
+        config(4, throughput_tokens_sec=1000.0, output_tokens=None),
+    ]
+    found = select(matrix_of(rows, [price(3.6)]), Filter(), PriceBasis())
+    place = PLACE[Metric.METRIC_USD_PER_MILLION_TOTAL_TOKENS]
+    np.testing.assert_allclose(found.value[:, place], [0.25, 1.0, np.nan, np.nan])
+    assert found.runs[:, place].tolist() == [1, 1, 0, 0]
 
 
 def test_without_a_price_or_a_throughput_tokens_have_no_price() -> None:

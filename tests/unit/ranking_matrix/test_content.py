@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from servemark.ranking.v1.candidate_pb2 import CellMethod
 from services.ranking import content
+from services.ranking.cells import Figure
 from services.ranking.content import Content
 from tests.unit.ranking_matrix.builders import (
     DAY_US,
@@ -18,9 +20,13 @@ from tests.unit.ranking_matrix.builders import (
     use_case,
 )
 
+MERGED = Figure(
+    2.0, 1.0, 3.0, 3, CellMethod.CELL_METHOD_MERGED_SKETCHES, 900, 5, (2.0 / 1.01, 2.0 / 0.99)
+)
 ROWS = [
     config(1, ttft_p50_ms=(0.1, 0.2, 0.30000000000000004), request_rate=2.5),
     config(2, throughput_tokens_sec=1e22, input_tokens=None, model="Ünïcode/模型"),
+    config(3, ttft_p50_ms=MERGED),
 ]
 PRICES = [
     price(1.0 / 3.0, valid_from_us=MADE_AT_US - DAY_US, valid_to_us=MADE_AT_US + DAY_US),
@@ -57,9 +63,13 @@ def test_the_order_in_which_facts_are_read_does_not_matter() -> None:
     "given",
     [
         {"rows": ROWS[:1]},
-        {"rows": [replace(ROWS[0], run_count=4), ROWS[1]]},
-        {"rows": [replace(ROWS[0], tools=("vllm-bench", "guidellm")), ROWS[1]]},
-        {"rows": [config(1, ttft_p50_ms=(0.1, 0.2, 0.3), request_rate=2.5), ROWS[1]]},
+        {"rows": [replace(ROWS[0], run_count=4), *ROWS[1:]]},
+        {"rows": [replace(ROWS[0], tools=("vllm-bench", "guidellm")), *ROWS[1:]]},
+        {"rows": [config(1, ttft_p50_ms=(0.1, 0.2, 0.3), request_rate=2.5), *ROWS[1:]]},
+        {"rows": [replace(ROWS[0], parallelism=(2, 1, 1, 1)), *ROWS[1:]]},
+        {"rows": [*ROWS[:2], config(3, ttft_p50_ms=MERGED._replace(requests=901))]},
+        {"rows": [*ROWS[:2], config(3, ttft_p50_ms=MERGED._replace(newest_us=6))]},
+        {"rows": [*ROWS[:2], config(3, ttft_p50_ms=MERGED._replace(span=None))]},
         {"prices": PRICES[1:]},
         {"prices": [replace(PRICES[0], valid_to_us=None), *PRICES[1:]]},
         {"use_cases": [replace(USE_CASES[0], name="c"), USE_CASES[1]]},

@@ -5,9 +5,17 @@ import pytest
 
 from servemark.type.v1.metric_pb2 import Metric
 from services.ranking.candidates import Filter, PriceBasis, select
+from services.ranking.cells import Pool, Runs, figure_of
 from services.ranking.limits import MET, MISSED, UNCERTAIN, UNKNOWN, Limit, judge
 from services.ranking.metrics import METRICS
-from tests.unit.ranking_matrix.builders import THROUGHPUT, TTFT_P90, config, matrix_of, price
+from tests.unit.ranking_matrix.builders import (
+    ACCURACY,
+    THROUGHPUT,
+    TTFT_P90,
+    config,
+    matrix_of,
+    price,
+)
 
 
 def verdict(limit: Limit, **figures: object) -> tuple[int, str]:
@@ -100,6 +108,18 @@ def test_a_limit_on_the_price_of_tokens_takes_the_spread_of_throughput() -> None
     assert verdict(limit, throughput_tokens_sec=(500.0, 1000.0))[0] == UNCERTAIN
     assert verdict(limit, throughput_tokens_sec=(400.0, 500.0))[0] == MISSED
     assert verdict(limit, ttft_p50_ms=1.0)[0] == UNKNOWN
+
+
+def test_what_is_surely_known_of_all_requests_goes_before_the_span_of_the_runs() -> None:
+    runs = Runs(300.0, 250.0, 400.0, 3)
+    merged = figure_of(TTFT_P90, runs, Pool(290.0, 900, 3))
+    assert verdict(Limit(TTFT_P90, 280.0), ttft_p90_ms=merged)[0] == MISSED
+    assert verdict(Limit(TTFT_P90, 290.0), ttft_p90_ms=merged)[0] == UNCERTAIN
+    assert verdict(Limit(TTFT_P90, 300.0), ttft_p90_ms=merged)[0] == MET
+    shared = figure_of(ACCURACY, Runs(0.9, 0.8, 0.95, 3), Pool(0.9, 10_000, 3))
+    assert verdict(Limit(ACCURACY, 0.89), accuracy_score=shared)[0] == MET
+    assert verdict(Limit(ACCURACY, 0.9), accuracy_score=shared)[0] == UNCERTAIN
+    assert verdict(Limit(ACCURACY, 0.91), accuracy_score=shared)[0] == MISSED
 
 
 def test_verdicts_are_monotone_in_the_limit() -> None:

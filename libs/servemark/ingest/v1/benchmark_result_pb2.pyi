@@ -64,7 +64,7 @@ class ResultMetrics(_message.Message):
     rps_sustained: _builtins.float
     """Completed requests per second."""
     accuracy_score: _builtins.float
-    """Task accuracy, 0 to 1."""
+    """Task accuracy, 0 to 1. Where the row has a `request_count`, it is over those requests."""
     gpu_utilization_pct: _builtins.float
     """Mean GPU utilization over the run, 0 to 100 percent."""
     memory_used_gb: _builtins.float

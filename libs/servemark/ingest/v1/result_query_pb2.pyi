@@ -241,6 +241,8 @@ class MetricSummary(_message.Message):
     MAX_FIELD_NUMBER: _builtins.int
     RUN_COUNT_FIELD_NUMBER: _builtins.int
     MEAN_FIELD_NUMBER: _builtins.int
+    REQUEST_COUNT_FIELD_NUMBER: _builtins.int
+    NEWEST_BENCHMARK_TIME_FIELD_NUMBER: _builtins.int
     metric: _metric_pb2.Metric.ValueType
     """The metric."""
     median: _builtins.float
@@ -253,6 +255,12 @@ class MetricSummary(_message.Message):
     """Runs that have it."""
     mean: _builtins.float
     """Mean over the runs that have it."""
+    request_count: _builtins.int
+    """Requests of the runs that have it, where known. In ListConfigSummaries only."""
+    @_builtins.property
+    def newest_benchmark_time(self) -> _timestamp_pb2.Timestamp:
+        """When the newest run that has it ended, if that is not the newest run of the configuration. In ListConfigSummaries only."""
+
     def __init__(
         self,
         *,
@@ -262,14 +270,55 @@ class MetricSummary(_message.Message):
         max: _builtins.float = ...,
         run_count: _builtins.int = ...,
         mean: _builtins.float = ...,
+        request_count: _builtins.int = ...,
+        newest_benchmark_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest_benchmark_time", b"newest_benchmark_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "mean", b"mean", "median", b"median", "metric", b"metric", "min", b"min", "run_count", b"run_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "mean", b"mean", "median", b"median", "metric", b"metric", "min", b"min", "newest_benchmark_time", b"newest_benchmark_time", "request_count", b"request_count", "run_count", b"run_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MetricSummary: _TypeAlias = MetricSummary  # noqa: Y015
+
+@_typing.final
+class PooledMetric(_message.Message):
+    """One metric over all requests of all runs of one configuration together.
+
+    A latency's percentile is that of the merged sketches, within 1 %: where every run that has a figure of the latency came
+    with a sketch. A rate is all requests, or tokens, over all time, an accuracy the share over all requests: where every run
+    that has it says how many requests it had and, for a throughput, at what rate. Nothing is pooled otherwise.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    REQUEST_COUNT_FIELD_NUMBER: _builtins.int
+    RUN_COUNT_FIELD_NUMBER: _builtins.int
+    metric: _metric_pb2.Metric.ValueType
+    """The metric."""
+    value: _builtins.float
+    """The figure."""
+    request_count: _builtins.int
+    """Requests behind it; samples, where it comes from sketches."""
+    run_count: _builtins.int
+    """Runs behind it."""
+    def __init__(
+        self,
+        *,
+        metric: _metric_pb2.Metric.ValueType = ...,
+        value: _builtins.float = ...,
+        request_count: _builtins.int = ...,
+        run_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "request_count", b"request_count", "run_count", b"run_count", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PooledMetric: _TypeAlias = PooledMetric  # noqa: Y015
 
 @_typing.final
 class ConfigSummary(_message.Message):
@@ -286,6 +335,7 @@ class ConfigSummary(_message.Message):
     FAILED_REQUEST_COUNT_FIELD_NUMBER: _builtins.int
     NEWEST_BENCHMARK_TIME_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
+    POOLED_METRICS_FIELD_NUMBER: _builtins.int
     run_count: _builtins.int
     """Runs in all."""
     request_count: _builtins.int
@@ -308,6 +358,10 @@ class ConfigSummary(_message.Message):
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the tools that measured it, sorted."""
 
+    @_builtins.property
+    def pooled_metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___PooledMetric]:
+        """The metrics asked for that can be pooled over all requests. One from sketches may be here that no run has a figure of."""
+
     def __init__(
         self,
         *,
@@ -318,10 +372,11 @@ class ConfigSummary(_message.Message):
         failed_request_count: _builtins.int = ...,
         newest_benchmark_time: _timestamp_pb2.Timestamp | None = ...,
         tools: _abc.Iterable[_builtins.str] | None = ...,
+        pooled_metrics: _abc.Iterable[Global___PooledMetric] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "newest_benchmark_time", b"newest_benchmark_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "failed_request_count", b"failed_request_count", "metrics", b"metrics", "newest_benchmark_time", b"newest_benchmark_time", "request_count", b"request_count", "run_count", b"run_count", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "failed_request_count", b"failed_request_count", "metrics", b"metrics", "newest_benchmark_time", b"newest_benchmark_time", "pooled_metrics", b"pooled_metrics", "request_count", b"request_count", "run_count", b"run_count", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from servemark.ranking.v1 import cell_source_pb2 as _cell_source_pb2
+from servemark.ranking.v1 import estimates_pb2 as _estimates_pb2
 from servemark.type.v1 import metric_pb2 as _metric_pb2
 from servemark.type.v1 import provenance_pb2 as _provenance_pb2
 from servemark.type.v1 import range_pb2 as _range_pb2
@@ -36,7 +38,17 @@ class _CellMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CellMethod
     CELL_METHOD_MEDIAN_OF_RUNS: _CellMethod.ValueType  # 2
     """Median over comparable runs."""
     CELL_METHOD_FROM_PRICE: _CellMethod.ValueType  # 3
-    """Calculated from the price and, for tokens, the median throughput."""
+    """Calculated from the price and, for tokens, the throughput."""
+    CELL_METHOD_MERGED_SKETCHES: _CellMethod.ValueType  # 4
+    """Percentile of all requests of all runs together, from their merged sketches: off by 1 % at most."""
+    CELL_METHOD_POOLED_TOTALS: _CellMethod.ValueType  # 5
+    """All tokens, or requests, of all runs over all their time."""
+    CELL_METHOD_POOLED_SAMPLES: _CellMethod.ValueType  # 6
+    """Share over the samples of all runs together."""
+    CELL_METHOD_MAX_OF_RUNS: _CellMethod.ValueType  # 7
+    """Largest figure of comparable runs."""
+    CELL_METHOD_INTERPOLATED: _CellMethod.ValueType  # 8
+    """Interpolated between measured configurations."""
 
 class CellMethod(_CellMethod, metaclass=_CellMethodEnumTypeWrapper):
     """How a cell's value was made."""
@@ -48,7 +60,17 @@ CELL_METHOD_SINGLE_RUN: CellMethod.ValueType  # 1
 CELL_METHOD_MEDIAN_OF_RUNS: CellMethod.ValueType  # 2
 """Median over comparable runs."""
 CELL_METHOD_FROM_PRICE: CellMethod.ValueType  # 3
-"""Calculated from the price and, for tokens, the median throughput."""
+"""Calculated from the price and, for tokens, the throughput."""
+CELL_METHOD_MERGED_SKETCHES: CellMethod.ValueType  # 4
+"""Percentile of all requests of all runs together, from their merged sketches: off by 1 % at most."""
+CELL_METHOD_POOLED_TOTALS: CellMethod.ValueType  # 5
+"""All tokens, or requests, of all runs over all their time."""
+CELL_METHOD_POOLED_SAMPLES: CellMethod.ValueType  # 6
+"""Share over the samples of all runs together."""
+CELL_METHOD_MAX_OF_RUNS: CellMethod.ValueType  # 7
+"""Largest figure of comparable runs."""
+CELL_METHOD_INTERPOLATED: CellMethod.ValueType  # 8
+"""Interpolated between measured configurations."""
 Global___CellMethod: _TypeAlias = CellMethod  # noqa: Y015
 
 class _ExclusionReason:
@@ -66,7 +88,7 @@ class _ExclusionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exclu
     EXCLUSION_REASON_LIMIT_MISSED: _ExclusionReason.ValueType  # 2
     """A limit is missed."""
     EXCLUSION_REASON_LIMIT_UNCERTAIN: _ExclusionReason.ValueType  # 3
-    """Some runs keep a limit and some miss it, and the request does not accept that."""
+    """It is uncertain whether a limit is kept, and the request does not accept that."""
     EXCLUSION_REASON_LIMIT_UNKNOWN: _ExclusionReason.ValueType  # 4
     """The figure a limit needs was not measured, and no other percentile decides it."""
     EXCLUSION_REASON_OVER_BUDGET: _ExclusionReason.ValueType  # 5
@@ -88,7 +110,7 @@ unless that leaves none.
 EXCLUSION_REASON_LIMIT_MISSED: ExclusionReason.ValueType  # 2
 """A limit is missed."""
 EXCLUSION_REASON_LIMIT_UNCERTAIN: ExclusionReason.ValueType  # 3
-"""Some runs keep a limit and some miss it, and the request does not accept that."""
+"""It is uncertain whether a limit is kept, and the request does not accept that."""
 EXCLUSION_REASON_LIMIT_UNKNOWN: ExclusionReason.ValueType  # 4
 """The figure a limit needs was not measured, and no other percentile decides it."""
 EXCLUSION_REASON_OVER_BUDGET: ExclusionReason.ValueType  # 5
@@ -186,6 +208,7 @@ class PriceBasis(_message.Message):
     PURCHASE_OPTIONS_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
     PRICE_TIME_FIELD_NUMBER: _builtins.int
+    OVERRIDES_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     """Region. Empty: the cheapest region."""
     @_builtins.property
@@ -198,20 +221,51 @@ class PriceBasis(_message.Message):
     def price_time(self) -> _timestamp_pb2.Timestamp:
         """The time the price is valid at. Absent: the time the matrix was made."""
 
+    @_builtins.property
+    def overrides(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceOverride]:
+        """Prices to count instead of what is known, each hardware configuration once, at most 1,000: what if it cost that?"""
+
     def __init__(
         self,
         *,
         purchase_options: _abc.Iterable[_provenance_pb2.PurchaseOption.ValueType] | None = ...,
         region: _builtins.str = ...,
         price_time: _timestamp_pb2.Timestamp | None = ...,
+        overrides: _abc.Iterable[Global___PriceOverride] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["price_time", b"price_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_time", b"price_time", "purchase_options", b"purchase_options", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overrides", b"overrides", "price_time", b"price_time", "purchase_options", b"purchase_options", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PriceBasis: _TypeAlias = PriceBasis  # noqa: Y015
+
+@_typing.final
+class PriceOverride(_message.Message):
+    """The caller's own price of an instance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HARDWARE_FIELD_NUMBER: _builtins.int
+    USD_PER_HOUR_FIELD_NUMBER: _builtins.int
+    hardware: _builtins.str
+    """The hardware configuration, by its name or id. It has to be one that was measured."""
+    usd_per_hour: _builtins.float
+    """US dollars an hour for the whole instance: above 0 to 1,000,000,000."""
+    def __init__(
+        self,
+        *,
+        hardware: _builtins.str = ...,
+        usd_per_hour: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hardware", b"hardware", "usd_per_hour", b"usd_per_hour"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceOverride: _TypeAlias = PriceOverride  # noqa: Y015
 
 @_typing.final
 class PriceUsed(_message.Message):
@@ -227,14 +281,14 @@ class PriceUsed(_message.Message):
     usd_per_hour: _builtins.float
     """US dollars an hour for the whole instance."""
     purchase_option: _provenance_pb2.PurchaseOption.ValueType
-    """How it is paid for."""
+    """How it is paid for. Unspecified: the price is the request's."""
     region: _builtins.str
     """The region. Empty: everywhere."""
     source: _builtins.str
     """Where the figure comes from."""
     @_builtins.property
     def valid_from_time(self) -> _timestamp_pb2.Timestamp:
-        """From when on it is valid."""
+        """From when on it is valid. Absent: the price is the request's."""
 
     def __init__(
         self,
@@ -281,8 +335,15 @@ class Alternative(_message.Message):
     NEWEST_BENCHMARK_TIME_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
+    TENSOR_PARALLELISM_FIELD_NUMBER: _builtins.int
+    PIPELINE_PARALLELISM_FIELD_NUMBER: _builtins.int
+    DATA_PARALLELISM_FIELD_NUMBER: _builtins.int
+    EXPERT_PARALLELISM_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
     config_id: _builtins.str
-    """Id of the configuration, for ListBenchmarkResults."""
+    """Id of the configuration, for ListBenchmarkResults. An estimated one has an id made from those it lies between, the
+    same every time, which no other method takes.
+    """
     model_id: _builtins.str
     """Id of the model."""
     model: _builtins.str
@@ -319,6 +380,14 @@ class Alternative(_message.Message):
     """Where the figures come from."""
     run_count: _builtins.int
     """Runs behind the figures."""
+    tensor_parallelism: _builtins.int
+    """Tensor parallelism. 0: not known; 1: not used. So with the next three."""
+    pipeline_parallelism: _builtins.int
+    """Pipeline parallelism."""
+    data_parallelism: _builtins.int
+    """Data parallelism."""
+    expert_parallelism: _builtins.int
+    """Expert parallelism."""
     @_builtins.property
     def newest_benchmark_time(self) -> _timestamp_pb2.Timestamp:
         """When the newest of them ended."""
@@ -330,6 +399,10 @@ class Alternative(_message.Message):
     @_builtins.property
     def price(self) -> Global___PriceUsed:
         """The price it was counted with. Absent: no price is known."""
+
+    @_builtins.property
+    def estimate(self) -> _estimates_pb2.Estimate:
+        """How its figures were estimated. Absent: it was measured, or simulated, as `provenance` says."""
 
     def __init__(
         self,
@@ -356,10 +429,15 @@ class Alternative(_message.Message):
         newest_benchmark_time: _timestamp_pb2.Timestamp | None = ...,
         tools: _abc.Iterable[_builtins.str] | None = ...,
         price: Global___PriceUsed | None = ...,
+        tensor_parallelism: _builtins.int = ...,
+        pipeline_parallelism: _builtins.int = ...,
+        data_parallelism: _builtins.int = ...,
+        expert_parallelism: _builtins.int = ...,
+        estimate: _estimates_pb2.Estimate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_request_rate", b"_request_rate", "concurrency", b"concurrency", "input_tokens", b"input_tokens", "newest_benchmark_time", b"newest_benchmark_time", "output_tokens", b"output_tokens", "price", b"price", "request_rate", b"request_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_request_rate", b"_request_rate", "concurrency", b"concurrency", "estimate", b"estimate", "input_tokens", b"input_tokens", "newest_benchmark_time", b"newest_benchmark_time", "output_tokens", b"output_tokens", "price", b"price", "request_rate", b"request_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_request_rate", b"_request_rate", "cloud_provider", b"cloud_provider", "concurrency", b"concurrency", "config_id", b"config_id", "framework", b"framework", "framework_version", b"framework_version", "gpu_count", b"gpu_count", "gpu_type", b"gpu_type", "hardware", b"hardware", "hardware_config_id", b"hardware_config_id", "input_tokens", b"input_tokens", "model", b"model", "model_id", b"model_id", "model_version", b"model_version", "newest_benchmark_time", b"newest_benchmark_time", "output_tokens", b"output_tokens", "price", b"price", "provenance", b"provenance", "quantization", b"quantization", "request_rate", b"request_rate", "run_count", b"run_count", "tools", b"tools", "workload_type", b"workload_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_request_rate", b"_request_rate", "cloud_provider", b"cloud_provider", "concurrency", b"concurrency", "config_id", b"config_id", "data_parallelism", b"data_parallelism", "estimate", b"estimate", "expert_parallelism", b"expert_parallelism", "framework", b"framework", "framework_version", b"framework_version", "gpu_count", b"gpu_count", "gpu_type", b"gpu_type", "hardware", b"hardware", "hardware_config_id", b"hardware_config_id", "input_tokens", b"input_tokens", "model", b"model", "model_id", b"model_id", "model_version", b"model_version", "newest_benchmark_time", b"newest_benchmark_time", "output_tokens", b"output_tokens", "pipeline_parallelism", b"pipeline_parallelism", "price", b"price", "provenance", b"provenance", "quantization", b"quantization", "request_rate", b"request_rate", "run_count", b"run_count", "tensor_parallelism", b"tensor_parallelism", "tools", b"tools", "workload_type", b"workload_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__concurrency: _TypeAlias = _typing.Literal["concurrency"]  # noqa: Y015
     _WhichOneofArgType__concurrency: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency"]  # noqa: Y015
@@ -382,7 +460,12 @@ Global___Alternative: _TypeAlias = Alternative  # noqa: Y015
 
 @_typing.final
 class Cell(_message.Message):
-    """One figure of the decision matrix: an alternative's value for one metric, and how far to trust it."""
+    """One figure of the decision matrix: an alternative's value for one metric, and how far to trust it.
+
+    Only like runs come together in it: those of one configuration. Latencies are percentiles of all their requests where every
+    run came with a sketch; rates are totals over all time and accuracies shares of all samples where every run says how many
+    requests it had; memory is the largest run, as that much has to fit. Everything else is the median over the runs.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -392,6 +475,8 @@ class Cell(_message.Message):
     MAX_FIELD_NUMBER: _builtins.int
     RUN_COUNT_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     metric: _metric_pb2.Metric.ValueType
     """The metric."""
     value: _builtins.float
@@ -404,6 +489,14 @@ class Cell(_message.Message):
     """Runs behind it."""
     method: Global___CellMethod.ValueType
     """How it was made."""
+    @_builtins.property
+    def interval(self) -> _cell_source_pb2.CellInterval:
+        """The span the true figure lies in, for MERGED_SKETCHES and POOLED_SAMPLES. Absent: not known."""
+
+    @_builtins.property
+    def source(self) -> _cell_source_pb2.CellSource:
+        """Where it comes from, if the request has `explain_cells`."""
+
     def __init__(
         self,
         *,
@@ -413,10 +506,12 @@ class Cell(_message.Message):
         max: _builtins.float = ...,
         run_count: _builtins.int = ...,
         method: Global___CellMethod.ValueType = ...,
+        interval: _cell_source_pb2.CellInterval | None = ...,
+        source: _cell_source_pb2.CellSource | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "method", b"method", "metric", b"metric", "min", b"min", "run_count", b"run_count", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "max", b"max", "method", b"method", "metric", b"metric", "min", b"min", "run_count", b"run_count", "source", b"source", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -518,6 +613,12 @@ class Notice(_message.Message):
         """A criterion has, or after clipping counts as, the same value everywhere and cannot tell alternatives apart."""
         KIND_VALUES_CLIPPED: Notice._Kind.ValueType  # 8
         """Values outside the fixed reference bounds were clipped to them."""
+        KIND_WORKLOADS_DIFFER: Notice._Kind.ValueType  # 9
+        """The compared configurations were measured under different workloads, so their figures do not say which is better."""
+        KIND_OUTSIDE_MEASURED: Notice._Kind.ValueType  # 10
+        """For some configurations nothing was estimated: the operating point lies outside what was measured of them."""
+        KIND_SPREAD_UNKNOWN: Notice._Kind.ValueType  # 11
+        """No candidate has several runs with the metric, so its spread is not known, and confidence counts it as exact."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What it is about."""
@@ -540,6 +641,12 @@ class Notice(_message.Message):
     """A criterion has, or after clipping counts as, the same value everywhere and cannot tell alternatives apart."""
     KIND_VALUES_CLIPPED: Notice.Kind.ValueType  # 8
     """Values outside the fixed reference bounds were clipped to them."""
+    KIND_WORKLOADS_DIFFER: Notice.Kind.ValueType  # 9
+    """The compared configurations were measured under different workloads, so their figures do not say which is better."""
+    KIND_OUTSIDE_MEASURED: Notice.Kind.ValueType  # 10
+    """For some configurations nothing was estimated: the operating point lies outside what was measured of them."""
+    KIND_SPREAD_UNKNOWN: Notice.Kind.ValueType  # 11
+    """No candidate has several runs with the metric, so its spread is not known, and confidence counts it as exact."""
 
     KIND_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int

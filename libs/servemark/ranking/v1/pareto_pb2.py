@@ -24,20 +24,21 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from servemark.ranking.v1 import candidate_pb2 as servemark_dot_ranking_dot_v1_dot_candidate__pb2
+from servemark.ranking.v1 import dominance_pb2 as servemark_dot_ranking_dot_v1_dot_dominance__pb2
 from servemark.type.v1 import metric_pb2 as servemark_dot_type_dot_v1_dot_metric__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!servemark/ranking/v1/pareto.proto\x12\x14servemark.ranking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$servemark/ranking/v1/candidate.proto\x1a\x1eservemark/type/v1/metric.proto\"\xc2\x02\n\x15GetParetoFrontRequest\x12*\n\x07metrics\x18\x01 \x03(\x0e\x32\x19.servemark.type.v1.Metric\x12\x10\n\x08use_case\x18\x02 \x01(\t\x12\x35\n\x06\x66ilter\x18\x03 \x01(\x0b\x32%.servemark.ranking.v1.CandidateFilter\x12.\n\x06limits\x18\x04 \x03(\x0b\x32\x1e.servemark.type.v1.MetricLimit\x12\x35\n\x0bprice_basis\x18\x05 \x01(\x0b\x32 .servemark.ranking.v1.PriceBasis\x12\x1d\n\x10max_usd_per_hour\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11include_dominated\x18\x07 \x01(\x08\x42\x13\n\x11_max_usd_per_hour\"\x85\x01\n\x0bParetoPoint\x12\x36\n\x0b\x61lternative\x18\x01 \x01(\x0b\x32!.servemark.ranking.v1.Alternative\x12)\n\x05\x63\x65lls\x18\x02 \x03(\x0b\x32\x1a.servemark.ranking.v1.Cell\x12\x13\n\x0bpareto_rank\x18\x03 \x01(\x05\"\xb1\x02\n\x16GetParetoFrontResponse\x12\x16\n\x0ematrix_version\x18\x01 \x01(\x03\x12/\n\x0bmatrix_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06points\x18\x03 \x03(\x0b\x32!.servemark.ranking.v1.ParetoPoint\x12\x13\n\x0b\x66ront_count\x18\x04 \x01(\x05\x12\x17\n\x0f\x64ominated_count\x18\x05 \x01(\x05\x12>\n\x10\x65xclusion_counts\x18\x06 \x03(\x0b\x32$.servemark.ranking.v1.ExclusionCount\x12-\n\x07notices\x18\x07 \x03(\x0b\x32\x1c.servemark.ranking.v1.Noticeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!servemark/ranking/v1/pareto.proto\x12\x14servemark.ranking.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$servemark/ranking/v1/candidate.proto\x1a$servemark/ranking/v1/dominance.proto\x1a\x1eservemark/type/v1/metric.proto\"\xd9\x02\n\x15GetParetoFrontRequest\x12*\n\x07metrics\x18\x01 \x03(\x0e\x32\x19.servemark.type.v1.Metric\x12\x10\n\x08use_case\x18\x02 \x01(\t\x12\x35\n\x06\x66ilter\x18\x03 \x01(\x0b\x32%.servemark.ranking.v1.CandidateFilter\x12.\n\x06limits\x18\x04 \x03(\x0b\x32\x1e.servemark.type.v1.MetricLimit\x12\x35\n\x0bprice_basis\x18\x05 \x01(\x0b\x32 .servemark.ranking.v1.PriceBasis\x12\x1d\n\x10max_usd_per_hour\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11include_dominated\x18\x07 \x01(\x08\x12\x15\n\rexplain_cells\x18\x08 \x01(\x08\x42\x13\n\x11_max_usd_per_hour\"\xb9\x01\n\x0bParetoPoint\x12\x36\n\x0b\x61lternative\x18\x01 \x01(\x0b\x32!.servemark.ranking.v1.Alternative\x12)\n\x05\x63\x65lls\x18\x02 \x03(\x0b\x32\x1a.servemark.ranking.v1.Cell\x12\x13\n\x0bpareto_rank\x18\x03 \x01(\x05\x12\x32\n\tdominance\x18\x04 \x01(\x0b\x32\x1f.servemark.ranking.v1.Dominance\"\xb1\x02\n\x16GetParetoFrontResponse\x12\x16\n\x0ematrix_version\x18\x01 \x01(\x03\x12/\n\x0bmatrix_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06points\x18\x03 \x03(\x0b\x32!.servemark.ranking.v1.ParetoPoint\x12\x13\n\x0b\x66ront_count\x18\x04 \x01(\x05\x12\x17\n\x0f\x64ominated_count\x18\x05 \x01(\x05\x12>\n\x10\x65xclusion_counts\x18\x06 \x03(\x0b\x32$.servemark.ranking.v1.ExclusionCount\x12-\n\x07notices\x18\x07 \x03(\x0b\x32\x1c.servemark.ranking.v1.Noticeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.ranking.v1.pareto_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETPARETOFRONTREQUEST']._serialized_start=163
-  _globals['_GETPARETOFRONTREQUEST']._serialized_end=485
-  _globals['_PARETOPOINT']._serialized_start=488
-  _globals['_PARETOPOINT']._serialized_end=621
-  _globals['_GETPARETOFRONTRESPONSE']._serialized_start=624
-  _globals['_GETPARETOFRONTRESPONSE']._serialized_end=929
+  _globals['_GETPARETOFRONTREQUEST']._serialized_start=201
+  _globals['_GETPARETOFRONTREQUEST']._serialized_end=546
+  _globals['_PARETOPOINT']._serialized_start=549
+  _globals['_PARETOPOINT']._serialized_end=734
+  _globals['_GETPARETOFRONTRESPONSE']._serialized_start=737
+  _globals['_GETPARETOFRONTRESPONSE']._serialized_end=1042
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from servemark.ranking.v1 import candidate_pb2 as _candidate_pb2
+from servemark.ranking.v1 import dominance_pb2 as _dominance_pb2
 from servemark.type.v1 import metric_pb2 as _metric_pb2
 import builtins as _builtins
 import sys
@@ -34,6 +35,7 @@ class GetParetoFrontRequest(_message.Message):
     PRICE_BASIS_FIELD_NUMBER: _builtins.int
     MAX_USD_PER_HOUR_FIELD_NUMBER: _builtins.int
     INCLUDE_DOMINATED_FIELD_NUMBER: _builtins.int
+    EXPLAIN_CELLS_FIELD_NUMBER: _builtins.int
     use_case: _builtins.str
     """The use case whose workload lengths apply where the filter has none. Empty: none."""
     max_usd_per_hour: _builtins.float
@@ -42,6 +44,8 @@ class GetParetoFrontRequest(_message.Message):
     """Also return the points behind the front, with their ranks. All of them come in one answer, which can be larger than
     the 4 MiB that gRPC clients take by default: up to 16 MiB.
     """
+    explain_cells: _builtins.bool
+    """Say where each cell's figure comes from."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_metric_pb2.Metric.ValueType]:
         """The metrics that are traded off, 2 to 6, each once. Their objectives are the metrics' own."""
@@ -68,10 +72,11 @@ class GetParetoFrontRequest(_message.Message):
         price_basis: _candidate_pb2.PriceBasis | None = ...,
         max_usd_per_hour: _builtins.float | None = ...,
         include_dominated: _builtins.bool = ...,
+        explain_cells: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_usd_per_hour", b"_max_usd_per_hour", "filter", b"filter", "max_usd_per_hour", b"max_usd_per_hour", "price_basis", b"price_basis"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_usd_per_hour", b"_max_usd_per_hour", "filter", b"filter", "include_dominated", b"include_dominated", "limits", b"limits", "max_usd_per_hour", b"max_usd_per_hour", "metrics", b"metrics", "price_basis", b"price_basis", "use_case", b"use_case"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_usd_per_hour", b"_max_usd_per_hour", "explain_cells", b"explain_cells", "filter", b"filter", "include_dominated", b"include_dominated", "limits", b"limits", "max_usd_per_hour", b"max_usd_per_hour", "metrics", b"metrics", "price_basis", b"price_basis", "use_case", b"use_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_usd_per_hour: _TypeAlias = _typing.Literal["max_usd_per_hour"]  # noqa: Y015
     _WhichOneofArgType__max_usd_per_hour: _TypeAlias = _typing.Literal["_max_usd_per_hour", b"_max_usd_per_hour"]  # noqa: Y015
@@ -88,6 +93,7 @@ class ParetoPoint(_message.Message):
     ALTERNATIVE_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
     PARETO_RANK_FIELD_NUMBER: _builtins.int
+    DOMINANCE_FIELD_NUMBER: _builtins.int
     pareto_rank: _builtins.int
     """1: on the front. 2: on the front once the first is taken away, and so on."""
     @_builtins.property
@@ -98,16 +104,21 @@ class ParetoPoint(_message.Message):
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[_candidate_pb2.Cell]:
         """Its figures, in the order of the request's metrics."""
 
+    @_builtins.property
+    def dominance(self) -> _dominance_pb2.Dominance:
+        """By which point of the front it is dominated, and by how much. Absent: it is on the front."""
+
     def __init__(
         self,
         *,
         alternative: _candidate_pb2.Alternative | None = ...,
         cells: _abc.Iterable[_candidate_pb2.Cell] | None = ...,
         pareto_rank: _builtins.int = ...,
+        dominance: _dominance_pb2.Dominance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "dominance", b"dominance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "cells", b"cells", "pareto_rank", b"pareto_rank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "cells", b"cells", "dominance", b"dominance", "pareto_rank", b"pareto_rank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

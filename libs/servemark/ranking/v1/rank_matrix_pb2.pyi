@@ -107,11 +107,11 @@ class RankMatrixRequest(_message.Message):
     """How values are made comparable."""
     @_builtins.property
     def criteria(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixCriterion]:
-        """The criteria, 1 to 64."""
+        """The criteria, 1 to 32."""
 
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixAlternative]:
-        """The alternatives, at most 100,000 and 2,000,000 values in all, in a message of at most 4 MiB. None is allowed and
+        """The alternatives, at most 200,000, in a message of at most 4 MiB. None is allowed and
         gives an empty answer. The answer can be larger than the 4 MiB that gRPC clients take by default: up to 16 MiB.
         """
 

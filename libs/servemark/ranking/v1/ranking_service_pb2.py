@@ -22,19 +22,20 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from servemark.ranking.v1 import compare_pb2 as servemark_dot_ranking_dot_v1_dot_compare__pb2
 from servemark.ranking.v1 import pareto_pb2 as servemark_dot_ranking_dot_v1_dot_pareto__pb2
 from servemark.ranking.v1 import rank_matrix_pb2 as servemark_dot_ranking_dot_v1_dot_rank__matrix__pb2
 from servemark.ranking.v1 import ranking_pb2 as servemark_dot_ranking_dot_v1_dot_ranking__pb2
 from servemark.ranking.v1 import recommend_pb2 as servemark_dot_ranking_dot_v1_dot_recommend__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*servemark/ranking/v1/ranking_service.proto\x12\x14servemark.ranking.v1\x1a!servemark/ranking/v1/pareto.proto\x1a&servemark/ranking/v1/rank_matrix.proto\x1a\"servemark/ranking/v1/ranking.proto\x1a$servemark/ranking/v1/recommend.proto2\x90\x04\n\x0eRankingService\x12\\\n\tRecommend\x12&.servemark.ranking.v1.RecommendRequest\x1a\'.servemark.ranking.v1.RecommendResponse\x12\x62\n\x0bGetRankings\x12(.servemark.ranking.v1.GetRankingsRequest\x1a).servemark.ranking.v1.GetRankingsResponse\x12k\n\x0eGetParetoFront\x12+.servemark.ranking.v1.GetParetoFrontRequest\x1a,.servemark.ranking.v1.GetParetoFrontResponse\x12_\n\nRankMatrix\x12\'.servemark.ranking.v1.RankMatrixRequest\x1a(.servemark.ranking.v1.RankMatrixResponse\x12n\n\x0fRefreshRankings\x12,.servemark.ranking.v1.RefreshRankingsRequest\x1a-.servemark.ranking.v1.RefreshRankingsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*servemark/ranking/v1/ranking_service.proto\x12\x14servemark.ranking.v1\x1a\"servemark/ranking/v1/compare.proto\x1a!servemark/ranking/v1/pareto.proto\x1a&servemark/ranking/v1/rank_matrix.proto\x1a\"servemark/ranking/v1/ranking.proto\x1a$servemark/ranking/v1/recommend.proto2\x93\x05\n\x0eRankingService\x12\\\n\tRecommend\x12&.servemark.ranking.v1.RecommendRequest\x1a\'.servemark.ranking.v1.RecommendResponse\x12\x62\n\x0bGetRankings\x12(.servemark.ranking.v1.GetRankingsRequest\x1a).servemark.ranking.v1.GetRankingsResponse\x12k\n\x0eGetParetoFront\x12+.servemark.ranking.v1.GetParetoFrontRequest\x1a,.servemark.ranking.v1.GetParetoFrontResponse\x12\x80\x01\n\x15\x43ompareConfigurations\x12\x32.servemark.ranking.v1.CompareConfigurationsRequest\x1a\x33.servemark.ranking.v1.CompareConfigurationsResponse\x12_\n\nRankMatrix\x12\'.servemark.ranking.v1.RankMatrixRequest\x1a(.servemark.ranking.v1.RankMatrixResponse\x12n\n\x0fRefreshRankings\x12,.servemark.ranking.v1.RefreshRankingsRequest\x1a-.servemark.ranking.v1.RefreshRankingsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.ranking.v1.ranking_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RANKINGSERVICE']._serialized_start=218
-  _globals['_RANKINGSERVICE']._serialized_end=746
+  _globals['_RANKINGSERVICE']._serialized_start=254
+  _globals['_RANKINGSERVICE']._serialized_end=913
 # @@protoc_insertion_point(module_scope)

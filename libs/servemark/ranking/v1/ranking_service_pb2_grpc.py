@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from servemark.ranking.v1 import compare_pb2 as servemark_dot_ranking_dot_v1_dot_compare__pb2
 from servemark.ranking.v1 import pareto_pb2 as servemark_dot_ranking_dot_v1_dot_pareto__pb2
 from servemark.ranking.v1 import rank_matrix_pb2 as servemark_dot_ranking_dot_v1_dot_rank__matrix__pb2
 from servemark.ranking.v1 import ranking_pb2 as servemark_dot_ranking_dot_v1_dot_ranking__pb2
@@ -31,14 +32,14 @@ if _version_not_supported:
 class RankingServiceStub:
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     def __init__(self, channel):
@@ -62,6 +63,11 @@ class RankingServiceStub:
                 request_serializer=servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontRequest.SerializeToString,
                 response_deserializer=servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontResponse.FromString,
                 _registered_method=True)
+        self.CompareConfigurations = channel.unary_unary(
+                '/servemark.ranking.v1.RankingService/CompareConfigurations',
+                request_serializer=servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsRequest.SerializeToString,
+                response_deserializer=servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsResponse.FromString,
+                _registered_method=True)
         self.RankMatrix = channel.unary_unary(
                 '/servemark.ranking.v1.RankingService/RankMatrix',
                 request_serializer=servemark_dot_ranking_dot_v1_dot_rank__matrix__pb2.RankMatrixRequest.SerializeToString,
@@ -77,14 +83,14 @@ class RankingServiceStub:
 class RankingServiceServicer:
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     def Recommend(self, request, context):
@@ -104,6 +110,14 @@ class RankingServiceServicer:
 
     def GetParetoFront(self, request, context):
         """Returns the configurations that no other is better than in every chosen metric.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareConfigurations(self, request, context):
+        """Returns configurations side by side, metric by metric, and which differences are more than noise between runs.
+        NOT_FOUND (RESOURCE_NOT_FOUND): the matrix has no such configuration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +155,11 @@ def add_RankingServiceServicer_to_server(servicer, server):
                     request_deserializer=servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontRequest.FromString,
                     response_serializer=servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontResponse.SerializeToString,
             ),
+            'CompareConfigurations': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareConfigurations,
+                    request_deserializer=servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsRequest.FromString,
+                    response_serializer=servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsResponse.SerializeToString,
+            ),
             'RankMatrix': grpc.unary_unary_rpc_method_handler(
                     servicer.RankMatrix,
                     request_deserializer=servemark_dot_ranking_dot_v1_dot_rank__matrix__pb2.RankMatrixRequest.FromString,
@@ -162,14 +181,14 @@ def add_RankingServiceServicer_to_server(servicer, server):
 class RankingService:
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     @staticmethod
@@ -243,6 +262,33 @@ class RankingService:
             '/servemark.ranking.v1.RankingService/GetParetoFront',
             servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontRequest.SerializeToString,
             servemark_dot_ranking_dot_v1_dot_pareto__pb2.GetParetoFrontResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareConfigurations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.ranking.v1.RankingService/CompareConfigurations',
+            servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsRequest.SerializeToString,
+            servemark_dot_ranking_dot_v1_dot_compare__pb2.CompareConfigurationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

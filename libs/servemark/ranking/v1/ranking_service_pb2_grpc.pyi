@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from servemark.ranking.v1 import compare_pb2 as _compare_pb2
 from servemark.ranking.v1 import pareto_pb2 as _pareto_pb2
 from servemark.ranking.v1 import rank_matrix_pb2 as _rank_matrix_pb2
 from servemark.ranking.v1 import ranking_pb2 as _ranking_pb2
@@ -32,14 +33,14 @@ GRPC_VERSION: str
 class RankingServiceStub:
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     @_typing.overload
@@ -54,6 +55,10 @@ class RankingServiceStub:
     """Returns the stored ranking of a use case with its default weights and limits."""
     GetParetoFront: _grpc.UnaryUnaryMultiCallable[_pareto_pb2.GetParetoFrontRequest, _pareto_pb2.GetParetoFrontResponse]
     """Returns the configurations that no other is better than in every chosen metric."""
+    CompareConfigurations: _grpc.UnaryUnaryMultiCallable[_compare_pb2.CompareConfigurationsRequest, _compare_pb2.CompareConfigurationsResponse]
+    """Returns configurations side by side, metric by metric, and which differences are more than noise between runs.
+    NOT_FOUND (RESOURCE_NOT_FOUND): the matrix has no such configuration.
+    """
     RankMatrix: _grpc.UnaryUnaryMultiCallable[_rank_matrix_pb2.RankMatrixRequest, _rank_matrix_pb2.RankMatrixResponse]
     """Ranks the caller's own alternatives by the caller's own criteria. Reads and stores nothing."""
     RefreshRankings: _grpc.UnaryUnaryMultiCallable[_ranking_pb2.RefreshRankingsRequest, _ranking_pb2.RefreshRankingsResponse]
@@ -63,14 +68,14 @@ class RankingServiceStub:
 class RankingServiceAsyncStub(RankingServiceStub):
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -82,6 +87,10 @@ class RankingServiceAsyncStub(RankingServiceStub):
     """Returns the stored ranking of a use case with its default weights and limits."""
     GetParetoFront: _aio.UnaryUnaryMultiCallable[_pareto_pb2.GetParetoFrontRequest, _pareto_pb2.GetParetoFrontResponse]  # type: ignore[assignment]
     """Returns the configurations that no other is better than in every chosen metric."""
+    CompareConfigurations: _aio.UnaryUnaryMultiCallable[_compare_pb2.CompareConfigurationsRequest, _compare_pb2.CompareConfigurationsResponse]  # type: ignore[assignment]
+    """Returns configurations side by side, metric by metric, and which differences are more than noise between runs.
+    NOT_FOUND (RESOURCE_NOT_FOUND): the matrix has no such configuration.
+    """
     RankMatrix: _aio.UnaryUnaryMultiCallable[_rank_matrix_pb2.RankMatrixRequest, _rank_matrix_pb2.RankMatrixResponse]  # type: ignore[assignment]
     """Ranks the caller's own alternatives by the caller's own criteria. Reads and stores nothing."""
     RefreshRankings: _aio.UnaryUnaryMultiCallable[_ranking_pb2.RefreshRankingsRequest, _ranking_pb2.RefreshRankingsResponse]  # type: ignore[assignment]
@@ -90,14 +99,14 @@ class RankingServiceAsyncStub(RankingServiceStub):
 class RankingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers which model, quantization, hardware and framework to choose.
 
-    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, the
-    median over its comparable runs with their smallest and largest value and their number. Nothing is ever filled in: a
-    configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
+    Rankings are made from a condensed matrix: one row for each measured configuration, one column for each metric, what its
+    comparable runs say together (see `Cell`) with their smallest and largest value and their number. Nothing is ever filled
+    in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
-    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD; all wrong fields in
-    `BadRequest`), NOT_FOUND (USE_CASE_UNKNOWN), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
+    Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
+    `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
 
     @_abc_1.abstractmethod
@@ -125,6 +134,16 @@ class RankingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pareto_pb2.GetParetoFrontResponse, _abc.Awaitable[_pareto_pb2.GetParetoFrontResponse]]:
         """Returns the configurations that no other is better than in every chosen metric."""
+
+    @_abc_1.abstractmethod
+    def CompareConfigurations(
+        self,
+        request: _compare_pb2.CompareConfigurationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_compare_pb2.CompareConfigurationsResponse, _abc.Awaitable[_compare_pb2.CompareConfigurationsResponse]]:
+        """Returns configurations side by side, metric by metric, and which differences are more than noise between runs.
+        NOT_FOUND (RESOURCE_NOT_FOUND): the matrix has no such configuration.
+        """
 
     @_abc_1.abstractmethod
     def RankMatrix(

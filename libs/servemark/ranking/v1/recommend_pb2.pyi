@@ -9,7 +9,16 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from servemark.ranking.v1 import acceptability_pb2 as _acceptability_pb2
+from servemark.ranking.v1 import answers_pb2 as _answers_pb2
 from servemark.ranking.v1 import candidate_pb2 as _candidate_pb2
+from servemark.ranking.v1 import confidence_pb2 as _confidence_pb2
+from servemark.ranking.v1 import contributions_pb2 as _contributions_pb2
+from servemark.ranking.v1 import dominance_pb2 as _dominance_pb2
+from servemark.ranking.v1 import estimates_pb2 as _estimates_pb2
+from servemark.ranking.v1 import infeasible_pb2 as _infeasible_pb2
+from servemark.ranking.v1 import replicas_pb2 as _replicas_pb2
+from servemark.ranking.v1 import stability_pb2 as _stability_pb2
 from servemark.type.v1 import metric_pb2 as _metric_pb2
 import builtins as _builtins
 import sys
@@ -63,25 +72,27 @@ class _LimitVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitVer
     LIMIT_VERDICT_UNSPECIFIED: _LimitVerdict.ValueType  # 0
     """Not set. Never sent."""
     LIMIT_VERDICT_MET: _LimitVerdict.ValueType  # 1
-    """Every run keeps it."""
+    """It is surely kept: every run keeps it, or all requests together do."""
     LIMIT_VERDICT_MISSED: _LimitVerdict.ValueType  # 2
-    """Every run misses it."""
+    """It is surely missed."""
     LIMIT_VERDICT_UNCERTAIN: _LimitVerdict.ValueType  # 3
-    """Some runs keep it and some miss it."""
+    """Some runs keep it and some miss it, or it lies within the interval."""
     LIMIT_VERDICT_UNKNOWN: _LimitVerdict.ValueType  # 4
     """The figure was not measured, and no other percentile decides it."""
 
 class LimitVerdict(_LimitVerdict, metaclass=_LimitVerdictEnumTypeWrapper):
-    """Whether an alternative keeps a limit."""
+    """Whether an alternative keeps a limit. What decides is the figure over all requests: where it is known it lies in the
+    cell's interval, else between the smallest and the largest run.
+    """
 
 LIMIT_VERDICT_UNSPECIFIED: LimitVerdict.ValueType  # 0
 """Not set. Never sent."""
 LIMIT_VERDICT_MET: LimitVerdict.ValueType  # 1
-"""Every run keeps it."""
+"""It is surely kept: every run keeps it, or all requests together do."""
 LIMIT_VERDICT_MISSED: LimitVerdict.ValueType  # 2
-"""Every run misses it."""
+"""It is surely missed."""
 LIMIT_VERDICT_UNCERTAIN: LimitVerdict.ValueType  # 3
-"""Some runs keep it and some miss it."""
+"""Some runs keep it and some miss it, or it lies within the interval."""
 LIMIT_VERDICT_UNKNOWN: LimitVerdict.ValueType  # 4
 """The figure was not measured, and no other percentile decides it."""
 Global___LimitVerdict: _TypeAlias = LimitVerdict  # noqa: Y015
@@ -103,6 +114,12 @@ class RecommendRequest(_message.Message):
     ACCEPT_UNCERTAIN_FIELD_NUMBER: _builtins.int
     MAX_RESULTS_FIELD_NUMBER: _builtins.int
     MAX_EXCLUDED_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    TARGET_REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    HEADROOM_FIELD_NUMBER: _builtins.int
+    EXPLAIN_CELLS_FIELD_NUMBER: _builtins.int
+    INCLUDE_ESTIMATES_FIELD_NUMBER: _builtins.int
+    OPERATING_POINT_FIELD_NUMBER: _builtins.int
     use_case: _builtins.str
     """The use case, by its short name (`chatbot`) or id: it gives weights, limits and workload lengths where the request
     names none. Empty: `weights` must be given.
@@ -114,11 +131,23 @@ class RecommendRequest(_message.Message):
     normalization: Global___Normalization.ValueType
     """How values are made comparable."""
     accept_uncertain: _builtins.bool
-    """Also recommend configurations of which some runs keep a limit and some miss it."""
+    """Also recommend configurations of which it is uncertain whether they keep a limit."""
     max_results: _builtins.int
     """Most recommendations to return: 1 to 1,000. 0: 20."""
     max_excluded: _builtins.int
     """Most excluded alternatives to list, 0 to 1,000. Their counts are always complete."""
+    target_requests_per_second: _builtins.float
+    """Requests per second to serve: above 0 to 1,000,000,000. Each recommendation then says how many instances carry them.
+    Absent: no target.
+    """
+    headroom: _builtins.float
+    """Share of what each instance can do that is kept free: 0 to 0.95. Absent: 0.3, with which a fleet of four can lose one."""
+    explain_cells: _builtins.bool
+    """Say where each cell's figure comes from."""
+    include_estimates: _builtins.bool
+    """Also rank configurations that were not measured at the operating point but at loads or lengths around it, with
+    figures interpolated in between. They are marked as estimated, with their errors.
+    """
     @_builtins.property
     def weights(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricWeight]:
         """Weights of the criteria, each metric once. Empty: the use case's."""
@@ -135,6 +164,14 @@ class RecommendRequest(_message.Message):
     def price_basis(self) -> _candidate_pb2.PriceBasis:
         """Which prices count."""
 
+    @_builtins.property
+    def answers(self) -> _answers_pb2.AnswerOptions:
+        """Which answers to give beside the ranking."""
+
+    @_builtins.property
+    def operating_point(self) -> _estimates_pb2.OperatingPoint:
+        """What to estimate for. Required with include_estimates, and refused without it."""
+
     def __init__(
         self,
         *,
@@ -149,14 +186,29 @@ class RecommendRequest(_message.Message):
         accept_uncertain: _builtins.bool = ...,
         max_results: _builtins.int = ...,
         max_excluded: _builtins.int = ...,
+        answers: _answers_pb2.AnswerOptions | None = ...,
+        target_requests_per_second: _builtins.float | None = ...,
+        headroom: _builtins.float | None = ...,
+        explain_cells: _builtins.bool = ...,
+        include_estimates: _builtins.bool = ...,
+        operating_point: _estimates_pb2.OperatingPoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_usd_per_hour", b"_max_usd_per_hour", "filter", b"filter", "max_usd_per_hour", b"max_usd_per_hour", "price_basis", b"price_basis"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_headroom", b"_headroom", "_max_usd_per_hour", b"_max_usd_per_hour", "_target_requests_per_second", b"_target_requests_per_second", "answers", b"answers", "filter", b"filter", "headroom", b"headroom", "max_usd_per_hour", b"max_usd_per_hour", "operating_point", b"operating_point", "price_basis", b"price_basis", "target_requests_per_second", b"target_requests_per_second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_usd_per_hour", b"_max_usd_per_hour", "accept_uncertain", b"accept_uncertain", "filter", b"filter", "limits", b"limits", "max_excluded", b"max_excluded", "max_results", b"max_results", "max_usd_per_hour", b"max_usd_per_hour", "no_default_limits", b"no_default_limits", "normalization", b"normalization", "price_basis", b"price_basis", "use_case", b"use_case", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_headroom", b"_headroom", "_max_usd_per_hour", b"_max_usd_per_hour", "_target_requests_per_second", b"_target_requests_per_second", "accept_uncertain", b"accept_uncertain", "answers", b"answers", "explain_cells", b"explain_cells", "filter", b"filter", "headroom", b"headroom", "include_estimates", b"include_estimates", "limits", b"limits", "max_excluded", b"max_excluded", "max_results", b"max_results", "max_usd_per_hour", b"max_usd_per_hour", "no_default_limits", b"no_default_limits", "normalization", b"normalization", "operating_point", b"operating_point", "price_basis", b"price_basis", "target_requests_per_second", b"target_requests_per_second", "use_case", b"use_case", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__headroom: _TypeAlias = _typing.Literal["headroom"]  # noqa: Y015
+    _WhichOneofArgType__headroom: _TypeAlias = _typing.Literal["_headroom", b"_headroom"]  # noqa: Y015
     _WhichOneofReturnType__max_usd_per_hour: _TypeAlias = _typing.Literal["max_usd_per_hour"]  # noqa: Y015
     _WhichOneofArgType__max_usd_per_hour: _TypeAlias = _typing.Literal["_max_usd_per_hour", b"_max_usd_per_hour"]  # noqa: Y015
+    _WhichOneofReturnType__target_requests_per_second: _TypeAlias = _typing.Literal["target_requests_per_second"]  # noqa: Y015
+    _WhichOneofArgType__target_requests_per_second: _TypeAlias = _typing.Literal["_target_requests_per_second", b"_target_requests_per_second"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__headroom) -> _WhichOneofReturnType__headroom | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_usd_per_hour) -> _WhichOneofReturnType__max_usd_per_hour | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_requests_per_second) -> _WhichOneofReturnType__target_requests_per_second | None: ...
 
 Global___RecommendRequest: _TypeAlias = RecommendRequest  # noqa: Y015
 
@@ -258,6 +310,11 @@ class Recommendation(_message.Message):
     BREAKDOWN_FIELD_NUMBER: _builtins.int
     LIMIT_CHECKS_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    DOMINANCE_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    ACCEPTABILITY_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     """Place, 1 first. Equal scores share a place, and the next place is left out (1, 2, 2, 4)."""
     score: _builtins.float
@@ -284,6 +341,26 @@ class Recommendation(_message.Message):
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it is where it is, in sentences for people."""
 
+    @_builtins.property
+    def dominance(self) -> _dominance_pb2.Dominance:
+        """Which other one is better in every criterion. Absent: none, or not asked for."""
+
+    @_builtins.property
+    def contributions(self) -> _contributions_pb2.Contributions:
+        """How its score adds up. Absent: not asked for."""
+
+    @_builtins.property
+    def acceptability(self) -> _acceptability_pb2.Acceptability:
+        """How often it wins under other weights. Absent: not asked for."""
+
+    @_builtins.property
+    def confidence(self) -> _confidence_pb2.Confidence:
+        """How sure its place is. Absent: not asked for."""
+
+    @_builtins.property
+    def replicas(self) -> _replicas_pb2.Replicas:
+        """Instances for the target rate. Absent: there is no target."""
+
     def __init__(
         self,
         *,
@@ -295,10 +372,15 @@ class Recommendation(_message.Message):
         breakdown: _abc.Iterable[Global___CriterionScore] | None = ...,
         limit_checks: _abc.Iterable[Global___LimitCheck] | None = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
+        dominance: _dominance_pb2.Dominance | None = ...,
+        contributions: _contributions_pb2.Contributions | None = ...,
+        acceptability: _acceptability_pb2.Acceptability | None = ...,
+        confidence: _confidence_pb2.Confidence | None = ...,
+        replicas: _replicas_pb2.Replicas | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acceptability", b"acceptability", "alternative", b"alternative", "confidence", b"confidence", "contributions", b"contributions", "dominance", b"dominance", "replicas", b"replicas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "breakdown", b"breakdown", "cells", b"cells", "limit_checks", b"limit_checks", "pareto_rank", b"pareto_rank", "rank", b"rank", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptability", b"acceptability", "alternative", b"alternative", "breakdown", b"breakdown", "cells", b"cells", "confidence", b"confidence", "contributions", b"contributions", "dominance", b"dominance", "limit_checks", b"limit_checks", "pareto_rank", b"pareto_rank", "rank", b"rank", "reasons", b"reasons", "replicas", b"replicas", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,6 +404,9 @@ class RecommendResponse(_message.Message):
     EXCLUSION_COUNTS_FIELD_NUMBER: _builtins.int
     EXCLUDED_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    INFEASIBLE_FIELD_NUMBER: _builtins.int
+    STABILITY_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     matrix_version: _builtins.int
     """Version of the condensed matrix it was made from. The same request on the same version gives the same answer."""
     use_case: _builtins.str
@@ -360,6 +445,20 @@ class RecommendResponse(_message.Message):
     def notices(self) -> _containers.RepeatedCompositeFieldContainer[_candidate_pb2.Notice]:
         """What the reader should know."""
 
+    @_builtins.property
+    def infeasible(self) -> _infeasible_pb2.Infeasible:
+        """Why nothing fits, and what to relax. Absent: something fits, or not asked for."""
+
+    @_builtins.property
+    def stability(self) -> _containers.RepeatedCompositeFieldContainer[_stability_pb2.WeightStability]:
+        """How far each weight may move before the first recommendation is no longer first, in the order of the weights. Empty:
+        nothing was ranked, or not asked for.
+        """
+
+    @_builtins.property
+    def answers(self) -> _answers_pb2.AnswerOptions:
+        """The answers given, defaults filled in."""
+
     def __init__(
         self,
         *,
@@ -375,10 +474,13 @@ class RecommendResponse(_message.Message):
         exclusion_counts: _abc.Iterable[_candidate_pb2.ExclusionCount] | None = ...,
         excluded: _abc.Iterable[_candidate_pb2.ExcludedAlternative] | None = ...,
         notices: _abc.Iterable[_candidate_pb2.Notice] | None = ...,
+        infeasible: _infeasible_pb2.Infeasible | None = ...,
+        stability: _abc.Iterable[_stability_pb2.WeightStability] | None = ...,
+        answers: _answers_pb2.AnswerOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["matrix_time", b"matrix_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "infeasible", b"infeasible", "matrix_time", b"matrix_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_count", b"candidate_count", "excluded", b"excluded", "exclusion_counts", b"exclusion_counts", "limits", b"limits", "matrix_time", b"matrix_time", "matrix_version", b"matrix_version", "normalization", b"normalization", "notices", b"notices", "ranked_count", b"ranked_count", "recommendations", b"recommendations", "use_case", b"use_case", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "candidate_count", b"candidate_count", "excluded", b"excluded", "exclusion_counts", b"exclusion_counts", "infeasible", b"infeasible", "limits", b"limits", "matrix_time", b"matrix_time", "matrix_version", b"matrix_version", "normalization", b"normalization", "notices", b"notices", "ranked_count", b"ranked_count", "recommendations", b"recommendations", "stability", b"stability", "use_case", b"use_case", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

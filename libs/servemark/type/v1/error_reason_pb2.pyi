@@ -75,7 +75,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REFERENCE_AMBIGUOUS: _ErrorReason.ValueType  # 41
     """Reference: several catalog entries match; the detail lists what to add."""
     ERROR_REASON_USE_CASE_UNKNOWN: _ErrorReason.ValueType  # 50
-    """The named use case is not in the catalog. NOT_FOUND; metadata `known` lists what is."""
+    """The named use case is not in the catalog. INVALID_ARGUMENT; `BadRequest` names the field, metadata `known` lists what is."""
     ERROR_REASON_ARCHIVE_NOT_USABLE: _ErrorReason.ValueType  # 55
     """The server has no archive of results, or lacks a package for it; the message says which. FAILED_PRECONDITION."""
     ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 60
@@ -154,7 +154,7 @@ ERROR_REASON_REFERENCE_NOT_FOUND: ErrorReason.ValueType  # 40
 ERROR_REASON_REFERENCE_AMBIGUOUS: ErrorReason.ValueType  # 41
 """Reference: several catalog entries match; the detail lists what to add."""
 ERROR_REASON_USE_CASE_UNKNOWN: ErrorReason.ValueType  # 50
-"""The named use case is not in the catalog. NOT_FOUND; metadata `known` lists what is."""
+"""The named use case is not in the catalog. INVALID_ARGUMENT; `BadRequest` names the field, metadata `known` lists what is."""
 ERROR_REASON_ARCHIVE_NOT_USABLE: ErrorReason.ValueType  # 55
 """The server has no archive of results, or lacks a package for it; the message says which. FAILED_PRECONDITION."""
 ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 60

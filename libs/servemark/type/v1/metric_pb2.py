@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eservemark/type/v1/metric.proto\x12\x11servemark.type.v1\"I\n\x0cMetricWeight\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"G\n\x0bMetricLimit\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\r\n\x05limit\x18\x02 \x01(\x01*V\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x16\n\x12OBJECTIVE_MINIMIZE\x10\x01\x12\x16\n\x12OBJECTIVE_MAXIMIZE\x10\x02*\x8e\x03\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x16\n\x12METRIC_TTFT_P50_MS\x10\x01\x12\x16\n\x12METRIC_TTFT_P90_MS\x10\x02\x12\x16\n\x12METRIC_TTFT_P95_MS\x10\x03\x12\x16\n\x12METRIC_TTFT_P99_MS\x10\x04\x12\x16\n\x12METRIC_TPOT_P50_MS\x10\x05\x12\x16\n\x12METRIC_TPOT_P90_MS\x10\x06\x12\x16\n\x12METRIC_TPOT_P95_MS\x10\x07\x12\x16\n\x12METRIC_TPOT_P99_MS\x10\x08\x12 \n\x1cMETRIC_THROUGHPUT_TOKENS_SEC\x10\t\x12\x18\n\x14METRIC_RPS_SUSTAINED\x10\n\x12\x19\n\x15METRIC_ACCURACY_SCORE\x10\x0b\x12\x19\n\x15METRIC_MEMORY_USED_GB\x10\x0c\x12\x17\n\x13METRIC_USD_PER_HOUR\x10\r\x12!\n\x1dMETRIC_USD_PER_MILLION_TOKENS\x10\x0e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eservemark/type/v1/metric.proto\x12\x11servemark.type.v1\"I\n\x0cMetricWeight\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"G\n\x0bMetricLimit\x12)\n\x06metric\x18\x01 \x01(\x0e\x32\x19.servemark.type.v1.Metric\x12\r\n\x05limit\x18\x02 \x01(\x01*V\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x16\n\x12OBJECTIVE_MINIMIZE\x10\x01\x12\x16\n\x12OBJECTIVE_MAXIMIZE\x10\x02*\xb7\x03\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x16\n\x12METRIC_TTFT_P50_MS\x10\x01\x12\x16\n\x12METRIC_TTFT_P90_MS\x10\x02\x12\x16\n\x12METRIC_TTFT_P95_MS\x10\x03\x12\x16\n\x12METRIC_TTFT_P99_MS\x10\x04\x12\x16\n\x12METRIC_TPOT_P50_MS\x10\x05\x12\x16\n\x12METRIC_TPOT_P90_MS\x10\x06\x12\x16\n\x12METRIC_TPOT_P95_MS\x10\x07\x12\x16\n\x12METRIC_TPOT_P99_MS\x10\x08\x12 \n\x1cMETRIC_THROUGHPUT_TOKENS_SEC\x10\t\x12\x18\n\x14METRIC_RPS_SUSTAINED\x10\n\x12\x19\n\x15METRIC_ACCURACY_SCORE\x10\x0b\x12\x19\n\x15METRIC_MEMORY_USED_GB\x10\x0c\x12\x17\n\x13METRIC_USD_PER_HOUR\x10\r\x12!\n\x1dMETRIC_USD_PER_MILLION_TOKENS\x10\x0e\x12\'\n#METRIC_USD_PER_MILLION_TOTAL_TOKENS\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OBJECTIVE']._serialized_start=201
   _globals['_OBJECTIVE']._serialized_end=287
   _globals['_METRIC']._serialized_start=290
-  _globals['_METRIC']._serialized_end=688
+  _globals['_METRIC']._serialized_end=729
   _globals['_METRICWEIGHT']._serialized_start=53
   _globals['_METRICWEIGHT']._serialized_end=126
   _globals['_METRICLIMIT']._serialized_start=128

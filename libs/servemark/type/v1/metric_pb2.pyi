@@ -77,6 +77,10 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """Price of the whole instance, in US dollars an hour. Minimize. Two GPUs used out of eight still cost eight."""
     METRIC_USD_PER_MILLION_TOKENS: _Metric.ValueType  # 14
     """Price of one million output tokens at the measured throughput, in US dollars. Minimize."""
+    METRIC_USD_PER_MILLION_TOTAL_TOKENS: _Metric.ValueType  # 15
+    """Price of one million tokens, input and output together, at the measured throughput, in US dollars. Minimize. Known
+    where the workload fixes both lengths.
+    """
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """A figure a configuration can be ranked by, limited by, or filtered by. Each has one unit and one objective.
@@ -115,6 +119,10 @@ METRIC_USD_PER_HOUR: Metric.ValueType  # 13
 """Price of the whole instance, in US dollars an hour. Minimize. Two GPUs used out of eight still cost eight."""
 METRIC_USD_PER_MILLION_TOKENS: Metric.ValueType  # 14
 """Price of one million output tokens at the measured throughput, in US dollars. Minimize."""
+METRIC_USD_PER_MILLION_TOTAL_TOKENS: Metric.ValueType  # 15
+"""Price of one million tokens, input and output together, at the measured throughput, in US dollars. Minimize. Known
+where the workload fixes both lengths.
+"""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
