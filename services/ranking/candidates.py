@@ -90,7 +90,11 @@ def select(
     use_case: UseCase | None = None,
 ) -> Candidates:
     """The candidates of a request; the use case's lengths hold where the filter has none."""
-    rows = np.flatnonzero(_passes(matrix, chosen, use_case))
+    return candidates_of(matrix, np.flatnonzero(passes(matrix, chosen, use_case)), basis)
+
+
+def candidates_of(matrix: Matrix, rows: Ints, basis: PriceBasis) -> Candidates:
+    """Rows of the matrix, rising, as candidates at the prices that count."""
     at_us = matrix.made_at_us if basis.at_us is None else basis.at_us
     hardware = matrix.names["hardware_config_id"]
     own = {identifier: _own_price(identifier, usd) for identifier, usd in basis.overrides}
@@ -139,7 +143,8 @@ def _own_price(hardware_config_id: str, usd_per_hour: float) -> Price:
     )
 
 
-def _passes(matrix: Matrix, chosen: Filter, use_case: UseCase | None) -> Bools:
+def passes(matrix: Matrix, chosen: Filter, use_case: UseCase | None) -> Bools:
+    """Which rows[n] pass the filter; the use case's lengths hold where it has none."""
     keep = np.isin(matrix.provenance, chosen.provenances or (Provenance.PROVENANCE_MEASURED,))
     for column, wanted in (
         ("quantization", chosen.quantizations),

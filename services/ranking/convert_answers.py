@@ -22,6 +22,7 @@ from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.candidates import Candidates
 from services.ranking.convert_cells import cells_to_proto
 from services.ranking.convert_dominance import dominance_to_proto
+from services.ranking.convert_estimates import estimate_to_proto
 from services.ranking.convert_prices import price_to_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import Explainer, explainer
@@ -174,6 +175,7 @@ def alternative_to_proto(candidates: Candidates, index: int) -> Alternative:
         pipeline_parallelism=pipeline,
         data_parallelism=data,
         expert_parallelism=expert,
+        estimate=estimate_to_proto(row),
     )
 
 

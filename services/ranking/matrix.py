@@ -107,14 +107,7 @@ def build(
 ) -> Matrix:
     """The matrix of `content`. `made_at_us` is in microseconds since 1970."""
     rows = content.rows
-    cells = np.full((5, len(rows), len(MEASURED)), np.nan)
-    runs = np.zeros((len(rows), len(MEASURED)), dtype=np.int64)
-    places = {info.column: place for place, info in enumerate(MEASURED)}
-    for index, row in enumerate(rows):
-        for column, figure in row.figures.items():
-            place = places[column]
-            cells[:, index, place] = figure.value, figure.low, figure.high, *figure.sure
-            runs[index, place] = figure.runs
+    cells, runs = cells_of(rows)
     prices: dict[str, list[Price]] = {}
     for price in content.prices:
         prices.setdefault(price.hardware_config_id, []).append(price)
@@ -141,6 +134,19 @@ def build(
         prices={hardware: tuple(group) for hardware, group in prices.items()},
         use_cases=known,
     )
+
+
+def cells_of(rows: Sequence[ConfigRow]) -> tuple[Floats, Ints]:
+    """Value, low, high and the sure ends of all figures[5, n, 12], and their runs[n, 12]."""
+    cells = np.full((5, len(rows), len(MEASURED)), np.nan)
+    runs = np.zeros((len(rows), len(MEASURED)), dtype=np.int64)
+    places = {info.column: place for place, info in enumerate(MEASURED)}
+    for index, row in enumerate(rows):
+        for column, figure in row.figures.items():
+            place = places[column]
+            cells[:, index, place] = figure.value, figure.low, figure.high, *figure.sure
+            runs[index, place] = figure.runs
+    return cells, runs
 
 
 def _ints(values: Sequence[int]) -> Ints:

@@ -11,8 +11,9 @@ import numpy as np
 
 from servemark.ranking.v1.candidate_pb2 import Notice
 from services.ranking import pareto, topsis
-from services.ranking.candidates import Candidates, Filter, PriceBasis, select
+from services.ranking.candidates import Candidates, Filter, PriceBasis
 from services.ranking.content import UseCase
+from services.ranking.estimated import select_with_estimates
 from services.ranking.limits import Limit
 from services.ranking.matrix import NO_USE_CASE, Bools, Floats, Ints, Matrix
 from services.ranking.metrics import PLACE, bound, info_of
@@ -86,8 +87,9 @@ class Answer:
 
 def recommend(matrix: Matrix, request: Request) -> Answer:
     """The answer to `request`, whose fields are valid and which has weights or a use case."""
-    candidates = select(matrix, request.filter, request.price_basis, request.use_case)
-    notices: list[Message] = []
+    candidates, notices = select_with_estimates(
+        matrix, request.operating_point, request.filter, request.price_basis, request.use_case
+    )
     weights = _weights(candidates, request, notices)
     limits = _limits(request, notices)
     # Where nobody has any of the figures that count, that is why all of them are left out.

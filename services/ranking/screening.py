@@ -156,28 +156,30 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
     most = amount(limit.metric, high, beside=limit.bound)
     runs = int(candidates.runs[index, place])
     figure = candidates.figure(index, place)
-    whole = _of_all_requests(figure)
+    whole = _not_of_runs(figure)
     by = "" if place == PLACE[limit.metric] else f" (by its {METRICS[place].label})"
     wanted = bound(limit.metric, limit.bound)
     if verdict == UNCERTAIN and by:
         other = f"{METRICS[place].label} is {least}" + (f" to {most}" if high > low else "")
         return f"{wanted} is uncertain: another percentile keeps it, but {other}"
     if verdict == UNCERTAIN:
-        return f"{wanted} is uncertain{by}: {least} to {most} over {whole or f'{runs} runs'}"
+        return f"{wanted} is uncertain{by}: {least} to {most} {whole or f'over {runs} runs'}"
     kept = verdict != MISSED
     # Kept means that even the worst run is within, missed that even the best is not.
     telling = most if kept != info.maximize else least
     says = f"{'Keeps' if kept else 'Misses'} {wanted}{by}:"
     if whole:
-        return f"{says} at {'most' if telling is most else 'least'} {telling} over {whole}"
+        return f"{says} at {'most' if telling is most else 'least'} {telling} {whole}"
     is_largest = figure is not None and figure.method == CellMethod.CELL_METHOD_MAX_OF_RUNS
     end = "largest" if is_largest else "worst" if kept else "best"
     over = f" in the {end} of {runs} runs" if runs > 1 else ""
     return f"{says} {telling}{over}"
 
 
-def _of_all_requests(figure: Figure | None) -> str:
-    """Over how many requests or samples a figure is, if it is not over runs."""
+def _not_of_runs(figure: Figure | None) -> str:
+    """What a figure's interval is of, if it is not of runs: how many requests or samples."""
+    if figure is not None and figure.method == CellMethod.CELL_METHOD_INTERPOLATED:
+        return "with the error of its estimate"
     if figure is None or figure.method not in _OF_ALL:
         return ""
-    return f"{figure.requests:,} {_OF_ALL[figure.method]}"
+    return f"over {figure.requests:,} {_OF_ALL[figure.method]}"
