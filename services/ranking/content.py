@@ -34,6 +34,8 @@ class ConfigRow:
     config_id: str
     model_id: str
     model: str
+    model_version_id: str
+    """Two versions may have one name and quantization, and differ in their format."""
     model_version: str
     quantization: str
     hardware_config_id: str

@@ -20,13 +20,10 @@ from services.ranking.options import OperatingPoint
 AXES = ("concurrency", "request_rate", "input_tokens", "output_tokens")
 """What the points of a curve may differ in, loads before lengths: fields of a `ConfigRow`."""
 
+# A version has one quantization, a machine one number of GPUs.
 _SYSTEM = attrgetter(
-    "model_id",
-    "model_version",
-    "quantization",
+    "model_version_id",
     "hardware_config_id",
-    "gpu_type",
-    "gpu_count",
     "framework",
     "framework_version",
     "workload_type",

@@ -181,6 +181,7 @@ def _row(summary: result_query_pb2.ConfigSummary, names: _Names) -> ConfigRow | 
         config_id=config.id,
         model_id=config.model_id,
         model=model.name,
+        model_version_id=config.model_version_id,
         model_version=version.version,
         quantization=version.quantization,
         hardware_config_id=config.hardware_config_id,

@@ -42,6 +42,7 @@ def config(number: int, **given: Any) -> ConfigRow:
         "config_id": identifier(number),
         "model_id": identifier(1000),
         "model": "acme/Model-8B",
+        "model_version_id": identifier(1500),
         "model_version": "base",
         "quantization": "fp8",
         "hardware_config_id": identifier(2000),

@@ -379,7 +379,7 @@ class Alternative(_message.Message):
     provenance: _provenance_pb2.Provenance.ValueType
     """Where the figures come from."""
     run_count: _builtins.int
-    """Runs behind the figures."""
+    """Runs behind the figures; of an estimate, those of the two configurations it lies between."""
     tensor_parallelism: _builtins.int
     """Tensor parallelism. 0: not known; 1: not used. So with the next three."""
     pipeline_parallelism: _builtins.int
@@ -482,11 +482,11 @@ class Cell(_message.Message):
     value: _builtins.float
     """The value, in the metric's unit."""
     min: _builtins.float
-    """Smallest value over the runs."""
+    """Smallest value over the runs; of an estimate, the value less its error."""
     max: _builtins.float
-    """Largest value over the runs."""
+    """Largest value over the runs; of an estimate, the value and its error."""
     run_count: _builtins.int
-    """Runs behind it."""
+    """Runs behind it; 2 for an estimate, which lies between two figures."""
     method: Global___CellMethod.ValueType
     """How it was made."""
     @_builtins.property
@@ -616,7 +616,9 @@ class Notice(_message.Message):
         KIND_WORKLOADS_DIFFER: Notice._Kind.ValueType  # 9
         """The compared configurations were measured under different workloads, so their figures do not say which is better."""
         KIND_OUTSIDE_MEASURED: Notice._Kind.ValueType  # 10
-        """For some configurations nothing was estimated: the operating point lies outside what was measured of them."""
+        """For some configurations nothing was estimated: the operating point lies outside what was measured of them, or too
+        few points were measured to know the error. The text says how many and why.
+        """
         KIND_SPREAD_UNKNOWN: Notice._Kind.ValueType  # 11
         """No candidate has several runs with the metric, so its spread is not known, and confidence counts it as exact."""
 
@@ -644,7 +646,9 @@ class Notice(_message.Message):
     KIND_WORKLOADS_DIFFER: Notice.Kind.ValueType  # 9
     """The compared configurations were measured under different workloads, so their figures do not say which is better."""
     KIND_OUTSIDE_MEASURED: Notice.Kind.ValueType  # 10
-    """For some configurations nothing was estimated: the operating point lies outside what was measured of them."""
+    """For some configurations nothing was estimated: the operating point lies outside what was measured of them, or too
+    few points were measured to know the error. The text says how many and why.
+    """
     KIND_SPREAD_UNKNOWN: Notice.Kind.ValueType  # 11
     """No candidate has several runs with the metric, so its spread is not known, and confidence counts it as exact."""
 
