@@ -6,7 +6,7 @@ judged by these, so that an estimate keeps one only if it does with its error.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 from uuid import UUID, uuid5
@@ -14,7 +14,8 @@ from uuid import UUID, uuid5
 import numpy as np
 import numpy.typing as npt
 
-from servemark.ranking.v1.candidate_pb2 import CellMethod, Notice
+# By its name in the module: to look it up in the enum takes longer than the rest of a figure.
+from servemark.ranking.v1.candidate_pb2 import CELL_METHOD_INTERPOLATED, Notice
 from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.candidates import (
     Candidates,
@@ -26,14 +27,16 @@ from services.ranking.candidates import (
 )
 from services.ranking.cells import Figure
 from services.ranking.content import ConfigRow, UseCase
-from services.ranking.curves import Curve, Target, targets
-from services.ranking.estimates import Estimate, Refusal, estimate
+from services.ranking.curves import Curve, targets
+from services.ranking.estimates import Estimate, Refusal, estimate_each
 from services.ranking.matrix import Bools, Ints, Matrix, NameColumn, cells_of
 from services.ranking.metrics import MEASURED
 from services.ranking.notices import Message
 from services.ranking.options import OperatingPoint
 
 Number = TypeVar("Number", bound=np.generic)
+
+_COMMON = tuple(field.name for field in fields(ConfigRow))
 
 _IDS = UUID("3c6f2d3e-5d0c-5c0e-9a55-6f1f1b0c7a41")
 """The namespace of the ids of what was estimated."""
@@ -106,10 +109,16 @@ def _estimated(
     """What could be estimated at the point, and how often it could not, by the reason."""
     rows: list[EstimatedRow] = []
     refused: Counter[Refusal | None] = Counter()
-    for target in targets(matrix, keep, point):
-        if target.measured:
-            continue
-        row = _best(matrix, target, point)
+    wanted = [target for target in targets(matrix, keep, point) if not target.measured]
+    drawn = iter(
+        estimate_each(
+            (curve.places, matrix.value[curve.rows], getattr(point, curve.axis))
+            for target in wanted
+            for curve in target.curves
+        )
+    )
+    for target in wanted:
+        row = _best(matrix, [(curve, next(drawn)) for curve in target.curves], point)
         if isinstance(row, EstimatedRow):
             rows.append(row)
         else:
@@ -117,19 +126,20 @@ def _estimated(
     return rows, refused
 
 
-def _best(matrix: Matrix, target: Target, point: OperatingPoint) -> EstimatedRow | Refusal | None:
+def _best(
+    matrix: Matrix,
+    drawn: Iterable[tuple[Curve, Sequence[Estimate | Refusal]]],
+    point: OperatingPoint,
+) -> EstimatedRow | Refusal | None:
     """The estimate along the curve that was tried on most points; of equal ones the first.
 
     Not the one with the smallest error: that one would be too small as often as not.
     """
     best: tuple[Curve, dict[int, Estimate]] | None = None
     most, refused = 0, set()
-    for curve in target.curves:
-        wanted = getattr(point, curve.axis)
+    for curve, each in drawn:
         along: dict[int, Estimate] = {}
-        for info, found in zip(
-            MEASURED, estimate(curve.places, matrix.value[curve.rows], wanted), strict=True
-        ):
+        for info, found in zip(MEASURED, each, strict=True):
             if isinstance(found, Estimate):
                 along[info.metric] = found
             else:
@@ -150,7 +160,7 @@ def _row(
     above = curve.row_at(min(one.between[1] for one in found.values()))
     ends = matrix.rows[below], matrix.rows[above]
     wanted = getattr(point, curve.axis)
-    common = {field.name: getattr(ends[0], field.name) for field in fields(ConfigRow)}
+    common = {name: getattr(ends[0], name) for name in _COMMON}
     changed = {
         "config_id": str(uuid5(_IDS, f"{ends[0].config_id} {ends[1].config_id} {wanted!r}")),
         curve.axis: wanted,
@@ -177,7 +187,7 @@ def _figure(found: Estimate) -> Figure:
         low=max(found.low, 0.0),
         high=found.high,
         runs=POINTS,
-        method=CellMethod.CELL_METHOD_INTERPOLATED,
+        method=CELL_METHOD_INTERPOLATED,
         requests=0,
         newest_us=None,
         span=None,

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from services.ranking import estimates
-from services.ranking.estimates import Estimate, Refusal, estimate, interpolate
+from services.ranking.estimates import Estimate, Refusal, estimate, estimate_each, interpolate
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -223,3 +223,22 @@ def test_a_saturating_server_is_estimated_within_its_error() -> None:
         found = one(places, [throughput(place) for place in places], wanted)
         assert found.low <= throughput(wanted) <= found.high
         assert found.error < 0.05
+
+
+@often
+@given(st.lists(st.tuples(curves(st.one_of(ANY, st.just(NAN))), st.floats(0.5, 5000)), max_size=6))
+def test_many_curves_together_are_each_as_alone(
+    asked: list[tuple[tuple[Floats, Floats], float]],
+) -> None:
+    # Two metrics each, of which one may have holes where the other has none.
+    curves_ = [(x, np.column_stack([y, np.arange(1.0, x.size + 1)]), at) for (x, y), at in asked]
+    together = estimate_each(curves_)
+    assert len(together) == len(curves_)
+    for found, (x, cells, wanted) in zip(together, curves_, strict=True):
+        for one_, other in zip(found, estimate(x, cells, wanted), strict=True):
+            if isinstance(one_, Refusal) or isinstance(other, Refusal):
+                assert one_ is other
+                continue
+            assert one_.value == pytest.approx(other.value, rel=1e-12)
+            assert one_.error == pytest.approx(other.error, rel=1e-9, abs=1e-12)
+            assert (one_.tested, one_.between) == (other.tested, other.between)

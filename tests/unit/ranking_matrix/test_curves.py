@@ -102,7 +102,7 @@ def test_rows_that_are_not_kept_lie_on_no_curve() -> None:
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[ConfigRow], OperatingPoint]:
     """Up to thirty different configurations of few values, and a point among them."""
-    axis = {
+    axis: dict[str, st.SearchStrategy[Any]] = {
         "concurrency": st.sampled_from([None, 1, 2, 4]),
         "request_rate": st.sampled_from([None, 0.5, 2.0]),
         "input_tokens": st.sampled_from([None, 128, 512]),

@@ -316,7 +316,7 @@ def test_a_point_of_the_curve_is_never_doubled_and_any_other_is_the_curves_own(
         for n, (load, (ms, speed)) in enumerate(points.items())
     ]
     candidates, notices = chosen(matrix_of(rows), OperatingPoint(concurrency=wanted))
-    loads = [candidates.row(index).concurrency for index in range(len(candidates))]
+    loads = [candidates.row(index).concurrency or 0 for index in range(len(candidates))]
     assert len(set(loads)) == len(loads)
     inside = min(points) < wanted < max(points)
     if wanted in points or not inside:
