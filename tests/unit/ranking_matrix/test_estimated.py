@@ -36,6 +36,8 @@ from tests.unit.ranking_matrix.builders import (
 
 ESTIMATED, SIMULATED = Provenance.PROVENANCE_ESTIMATED, Provenance.PROVENANCE_SIMULATED
 AT_3 = OperatingPoint(concurrency=3)
+LAST = 2**128 - 1
+"""The number of the last id there is."""
 
 
 def curve(start: int = 1, scale: float = 1.0, **given: Any) -> list[ConfigRow]:
@@ -129,14 +131,18 @@ def test_what_was_measured_there_stays_as_it_is() -> None:
 
 
 def test_the_matrix_is_left_alone_and_rows_stay_in_order_of_their_ids() -> None:
-    matrix = matrix_of([*curve(), *curve(10, 2.0, framework="sglang")])
+    # The ids of estimates lie anywhere, so between these.
+    left_out = curve(LAST - 20, model="acme/Other", model_version_id=identifier(9))
+    matrix = matrix_of([*curve(), *curve(LAST - 10, 2.0, framework="sglang"), *left_out])
     before = matrix.value.copy()
-    candidates, _ = chosen(matrix)
-    assert len(matrix.rows) == 10
+    candidates, _ = chosen(matrix, filter_=Filter(models=("acme/Model-8B",)))
+    assert len(matrix.rows) == 15
     assert np.array_equal(matrix.value, before, equal_nan=True)
     ids = [candidates.row(index).config_id for index in range(len(candidates))]
     assert len(ids) == 12
     assert ids == sorted(ids)
+    assert len(estimated(candidates)) == 2
+    assert {row.model for row in map(candidates.row, range(12))} == {"acme/Model-8B"}
     for index in range(len(candidates)):
         row = candidates.row(index)
         value = candidates.value[index, PLACE[TTFT]]
@@ -158,8 +164,8 @@ def test_the_same_point_has_the_same_id_and_another_point_another() -> None:
     assert found == ids(AT_3, rows[::-1])
     # Figures are no part of it.
     assert found == ids(AT_3, curve(scale=2.0))
-    others = ids(OperatingPoint(concurrency=5), rows) | ids(AT_3, curve(20))
-    assert len(found | others) == 3
+    others = [(5, rows), (6, rows), (3, curve(20))]
+    assert len(found.union(*(ids(OperatingPoint(concurrency=n), r) for n, r in others))) == 4
 
 
 def why(rows: list[ConfigRow], point: OperatingPoint = AT_3) -> str:
@@ -199,6 +205,14 @@ def test_a_metric_without_a_curve_of_its_own_is_left_out() -> None:
     # Without its throughput at 1, that metric has an inner point less.
     assert {metric: found.tested for metric, found in row.estimates} == {TTFT: 3, THROUGHPUT: 2}
     assert notices == []
+
+
+def test_it_lies_between_the_nearest_that_have_one_of_its_figures() -> None:
+    rows = curve()
+    rows[1] = config(2, concurrency=2, throughput_tokens_sec=1414.0)
+    assert the_one(chosen(matrix_of(rows))[0])[1].config_ids == (identifier(2), identifier(3))
+    rows[1] = config(2, concurrency=2, tpot_p50_ms=9.0)
+    assert the_one(chosen(matrix_of(rows))[0])[1].config_ids == (identifier(1), identifier(3))
 
 
 def test_the_axis_with_most_points_is_taken() -> None:
