@@ -8,6 +8,7 @@ import pytest
 
 from servemark.ranking.v1.answers_pb2 import AnswerOptions
 from servemark.ranking.v1.candidate_pb2 import Notice
+from servemark.ranking.v1.ranking_pb2 import RefreshRankingsRequest
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendResponse
 from servemark.type.v1.metric_pb2 import Metric
 from tests.rpc.ranking.world import (
@@ -58,7 +59,7 @@ async def made(module_database: str) -> AsyncIterator[World]:
                 tpot_p50_ms=40,
             ),
         )
-        await small.refresh()
+        await small.ranking.RefreshRankings(RefreshRankingsRequest(), timeout=30)
         yield small
 
 
