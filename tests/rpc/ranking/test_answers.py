@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from servemark.ranking.v1.answers_pb2 import AnswerOptions
-from servemark.ranking.v1.candidate_pb2 import Notice
+from servemark.ranking.v1.candidate_pb2 import CandidateFilter, Notice
 from servemark.ranking.v1.ranking_pb2 import RefreshRankingsRequest
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendResponse
 from servemark.type.v1.metric_pb2 import Metric
@@ -32,7 +32,7 @@ TTFT, SPEED, TPOT = (
     Metric.METRIC_TPOT_P50_MS,
 )
 USD = Metric.METRIC_USD_PER_HOUR
-WEIGHTS = {TTFT: 3.0, SPEED: 2.0, TPOT: 1.0}
+WEIGHTS: dict[int, float] = {TTFT: 3.0, SPEED: 2.0, TPOT: 1.0}
 ALL = AnswerOptions(acceptability=True, confidence=True)
 
 
@@ -63,7 +63,7 @@ async def made(module_database: str) -> AsyncIterator[World]:
         yield small
 
 
-async def ask(made: World, weights: dict[Any, float] | None = None, **given: Any) -> Any:
+async def ask(made: World, weights: dict[int, float] | None = None, **given: Any) -> Any:
     chosen = weights_of(weights or WEIGHTS)
     return await made.ranking.Recommend(RecommendRequest(weights=chosen, **given))
 
@@ -148,8 +148,7 @@ async def test_how_sure_it_is_comes_only_when_asked_for(made: World) -> None:
 
 
 async def test_without_repeated_runs_it_does_not_claim_to_be_sure(made: World) -> None:
-    only = {"filter": {"gpu_types": ["L4"]}, "answers": ALL}
-    answer = await ask(made, **only)
+    answer = await ask(made, filter=CandidateFilter(gpu_types=["L4"]), answers=ALL)
     assert len(answer.recommendations) == 2
     assert not any(one.HasField("confidence") for one in answer.recommendations)
     unknown = [one for one in answer.notices if one.kind == Notice.KIND_SPREAD_UNKNOWN]
@@ -192,7 +191,7 @@ async def test_a_target_tells_the_instances_and_their_price(made: World) -> None
 
 
 async def test_where_nothing_fits_it_tells_what_to_relax(made: World) -> None:
-    limits = {TTFT: 90.0, SPEED: 8000.0, TPOT: 9.0}
+    limits: dict[int, float] = {TTFT: 90.0, SPEED: 8000.0, TPOT: 9.0}
     answer = await ask(made, limits=limits_of(limits), max_usd_per_hour=3.0)
     assert not answer.recommendations
     named = [*limits, USD]
@@ -205,7 +204,7 @@ async def test_where_nothing_fits_it_tells_what_to_relax(made: World) -> None:
         "small 64": (500, 1800, 40, 4.0),
     }
 
-    def breaks(of: tuple[float | None, ...]) -> frozenset[Any]:
+    def breaks(of: tuple[float, float, float, float | None]) -> frozenset[Any]:
         ttft, speed, tpot, usd = of
         kept = (ttft <= 90, speed >= 8000, tpot <= 9, usd is not None and usd <= 3)
         return frozenset(name for name, is_kept in zip(named, kept, strict=True) if not is_kept)
