@@ -14,6 +14,7 @@ from services.ranking import chance, contributions, dominance, smaa, stability, 
 from services.ranking.candidates import Candidates
 from services.ranking.confidence import Confidence, confidence
 from services.ranking.dominance import Dominance
+from services.ranking.estimated import are_estimated
 from services.ranking.matrix import Floats, Ints
 from services.ranking.metrics import PLACE, info_of
 from services.ranking.notices import Message
@@ -21,7 +22,7 @@ from services.ranking.recommend import Answer, Ranking
 from services.ranking.replicas import Load, OperatingPoint, Plan, Rate, plan
 from services.ranking.shortfall import Shortfall, shortfall
 from services.ranking.smaa import Acceptability
-from services.ranking.spread import Spread, spread_of
+from services.ranking.spread import QUANTILE, Spread, spread_of
 from services.ranking.stability import Stability
 
 _INVERSE = {
@@ -105,7 +106,7 @@ def _acceptability(answer: Answer, ranking: Ranking) -> Acceptability:
 
 
 def _confidence(answer: Answer, ranking: Ranking, shown: Ints) -> Confidence:
-    spread = _spread(answer, ranking)
+    spread = spread_in(answer, ranking)
     criteria = list(ranking.criteria)
     inverse = {
         criteria.index(price): criteria.index(speed)
@@ -132,15 +133,21 @@ def _confidence(answer: Answer, ranking: Ranking, shown: Ints) -> Confidence:
     )
 
 
-def _spread(answer: Answer, ranking: Ranking) -> Spread:
+def spread_in(answer: Answer, ranking: Ranking) -> Spread:
     """How far the ranking's cells may be off; what is typical is asked of all candidates."""
     candidates = answer.candidates
     columns = np.array([PLACE[metric] for metric in ranking.criteria])
+    low, high = candidates.low[:, columns], candidates.high[:, columns]
+    runs = candidates.runs[:, columns]
+    # The error of an estimate is known as the ends of an interval, and is no range of runs: it says
+    # nothing of how far those of others differ.
+    estimated = are_estimated(candidates)[:, None]
     spread = spread_of(
         candidates.value[:, columns],
-        candidates.low[:, columns],
-        candidates.high[:, columns],
-        candidates.runs[:, columns],
+        low,
+        high,
+        np.where(estimated, np.minimum(runs, 1), runs),
+        deviation=np.where(estimated, (high - low) / (2 * QUANTILE), np.nan),
     )
     return spread.take(ranking.who, np.arange(columns.size))
 

@@ -41,9 +41,6 @@ _COMMON = tuple(field.name for field in fields(ConfigRow))
 _IDS = UUID("3c6f2d3e-5d0c-5c0e-9a55-6f1f1b0c7a41")
 """The namespace of the ids of what was estimated."""
 
-POINTS = 2
-"""What counts as the runs of an estimate: the two points it lies between, one figure each."""
-
 _WHY: dict[Refusal | None, str] = {
     Refusal.ABOVE_MEASURED: "it lies above everything measured of {}",
     Refusal.BELOW_MEASURED: "it lies below everything measured of {}",
@@ -83,6 +80,12 @@ def select_with_estimates(
     keep = np.append(passes(matrix, chosen, use_case), np.ones(len(found), dtype=np.bool_))
     wider, order = _with_rows(matrix, found)
     return candidates_of(wider, np.flatnonzero(keep[order]), basis), _refusals(refused)
+
+
+def are_estimated(candidates: Candidates) -> Bools:
+    """Which candidates[k] were estimated for their request."""
+    rows = (candidates.row(index) for index in range(len(candidates)))
+    return np.array([isinstance(row, EstimatedRow) for row in rows], dtype=np.bool_)
 
 
 def _of_the_point(
@@ -169,7 +172,14 @@ def _row(
         "newest_benchmark_us": max(end.newest_benchmark_us for end in ends),
         "tools": tuple(sorted({tool for end in ends for tool in end.tools})),
         "figures": {
-            info.column: _figure(found[info.metric]) for info in MEASURED if info.metric in found
+            info.column: _figure(
+                found[info.metric],
+                sum(
+                    int(matrix.runs[curve.row_at(end), place]) for end in found[info.metric].between
+                ),
+            )
+            for place, info in enumerate(MEASURED)
+            if info.metric in found
         },
     }
     return EstimatedRow(
@@ -180,13 +190,13 @@ def _row(
     )
 
 
-def _figure(found: Estimate) -> Figure:
+def _figure(found: Estimate, runs: int) -> Figure:
     return Figure(
         value=found.value,
         # No metric is below 0, however large the error is.
         low=max(found.low, 0.0),
         high=found.high,
-        runs=POINTS,
+        runs=runs,
         method=CELL_METHOD_INTERPOLATED,
         requests=0,
         newest_us=None,

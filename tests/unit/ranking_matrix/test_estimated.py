@@ -1,5 +1,6 @@
 """Estimated candidates beside measured ones: whose they are, their figures, and who gets none."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from servemark.ranking.v1.candidate_pb2 import CellMethod, ExclusionReason, Notice
 from servemark.ranking.v1.recommend_pb2 import LimitVerdict
 from servemark.type.v1.provenance_pb2 import Provenance
+from services.ranking.answers import answers_of, spread_in
 from services.ranking.candidates import Candidates, Filter, PriceBasis
 from services.ranking.content import ConfigRow, UseCase
 from services.ranking.convert_answers import recommend_response_to_proto
@@ -20,8 +22,8 @@ from services.ranking.limits import Limit
 from services.ranking.matrix import Matrix
 from services.ranking.metrics import PLACE
 from services.ranking.notices import Message
-from services.ranking.options import OperatingPoint
-from services.ranking.recommend import Request, recommend
+from services.ranking.options import OperatingPoint, Options
+from services.ranking.recommend import Answer, Request, recommend
 from tests.unit.ranking_matrix.builders import (
     THROUGHPUT,
     TPOT,
@@ -100,7 +102,8 @@ def test_an_estimate_is_a_candidate_with_the_figures_between() -> None:
 
 def test_it_says_whence_it_comes() -> None:
     rows = curve()
-    rows[1] = replace(rows[1], tools=("guidellm",), run_count=3, newest_benchmark_us=7)
+    twice = config(2, concurrency=2, ttft_p50_ms=(199.0, 201.0), throughput_tokens_sec=1414.0)
+    rows[1] = replace(twice, tools=("guidellm",), run_count=3, newest_benchmark_us=7)
     candidates, _ = chosen(matrix_of(rows))
     _, row = the_one(candidates)
     assert (row.axis, row.config_ids) == ("concurrency", (identifier(2), identifier(3)))
@@ -108,6 +111,8 @@ def test_it_says_whence_it_comes() -> None:
     assert (row.provenance, row.run_count) == (ESTIMATED, 4)
     assert row.tools == ("guidellm", "vllm-bench")
     assert row.newest_benchmark_us == rows[2].newest_benchmark_us
+    # Of the two at 2 and the one at 4.
+    assert row.figures["ttft_p50_ms"].runs == 3
     assert [(metric, found.tested) for metric, found in row.estimates] == [
         (TTFT, 3),
         (THROUGHPUT, 3),
@@ -305,13 +310,36 @@ def test_an_error_beyond_the_value_leaves_no_figure_below_zero() -> None:
 def test_the_same_request_gives_the_same_bytes() -> None:
     rows = [*curve(), *curve(10, 1.3, framework="sglang")]
     request = Request(weights=((TTFT, 1.0), (THROUGHPUT, 2.0)), operating_point=AT_3)
-    first, second = (
-        recommend_response_to_proto(recommend(matrix_of(given), request)).SerializeToString(
-            deterministic=True
-        )
-        for given in (rows, rows[::-1])
-    )
-    assert first == second
+    first, second = (recommend(matrix_of(given), request) for given in (rows, rows[::-1]))
+    assert bytes_of(first) == bytes_of(second)
+
+
+def bytes_of(answer: Answer) -> bytes:
+    message = recommend_response_to_proto(answer, answers_of(answer))
+    return message.SerializeToString(deterministic=True)
+
+
+def test_confidence_takes_the_error_of_an_estimate_and_lends_it_to_nobody() -> None:
+    every = Options(confidence=True)
+    rows = [
+        *curve(),
+        config(9, ttft_p50_ms=(99.0, 101.0), throughput_tokens_sec=1000.0, framework="x"),
+    ]
+    request = Request(weights=((TTFT, 1.0),), options=every, limits=(Limit(TTFT, 350.0),))
+    found = {}
+    for point in (None, AT_3):
+        answer = recommend(matrix_of(rows), replace(request, operating_point=point))
+        assert answer.ranking is not None
+        spread = spread_in(answer, answer.ranking)
+        who = answer.ranking.who
+        found[point] = {
+            answer.candidates.row(int(index)).config_id: float(spread.error[place, 0])
+            for place, index in enumerate(who)
+        }
+    (guess,) = found[AT_3].keys() - found[None].keys()
+    # 1.645 errors to each side, which hold 90 %, are what it was off by at most: a factor of 1.125.
+    assert found[AT_3].pop(guess) * 1.645 == pytest.approx(math.log(1.125), rel=0.01)
+    assert found[AT_3] == found[None]
 
 
 FIGURES = st.floats(0.001, 1e5)

@@ -486,7 +486,7 @@ class Cell(_message.Message):
     max: _builtins.float
     """Largest value over the runs; of an estimate, the value and its error."""
     run_count: _builtins.int
-    """Runs behind it; 2 for an estimate, which lies between two figures."""
+    """Runs behind it; of an estimate, those of the two figures it lies between."""
     method: Global___CellMethod.ValueType
     """How it was made."""
     @_builtins.property
