@@ -88,9 +88,10 @@ def print_differences(
     for comparison in comparisons:
         for difference in comparison.differences:
             if first in ("", difference.config_id):
+                one, other = letters[difference.config_id], letters[difference.other_config_id]
                 table.add_row(
                     metric_label(comparison.metric),
-                    f"{letters[difference.other_config_id]} against {letters[difference.config_id]}",
+                    f"{other} against {one}",
                     *_difference(comparison.metric, difference),
                 )
     if table.row_count:

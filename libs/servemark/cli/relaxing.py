@@ -60,8 +60,10 @@ def relaxed_text(item: RelaxedLimit) -> str:
 def kept_figure(metric: MetricValue, actual: float) -> str:
     """A figure for people that, typed as a limit, lets the actual one in: rounded to its side."""
     text = metric_figure(metric, actual)
+    if "e" in text:
+        return repr(actual)
     shown = float(text.replace(",", ""))
-    if "e" in text or (shown <= actual if is_maximized(metric) else shown >= actual):
+    if shown <= actual if is_maximized(metric) else shown >= actual:
         return text
     decimals = len(text.partition(".")[2])
     step = 10.0**-decimals
