@@ -10,7 +10,19 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 import typer
 
-from servemark.cli import archive, import_, key, pareto, rank, recommend, results, stats, storage
+from servemark.cli import (
+    archive,
+    compare,
+    explain,
+    import_,
+    key,
+    pareto,
+    rank,
+    recommend,
+    results,
+    stats,
+    storage,
+)
 from servemark.cli.connection import Key, Target
 from servemark.cli.hooks import add_hooks
 from servemark.cli.output import FAILED, CliError, out, say_error
@@ -51,6 +63,8 @@ def before(
 add_hooks(app)
 app.command("import", no_args_is_help=True)(import_.import_files)
 app.command("recommend", no_args_is_help=True)(recommend.recommend)
+app.command("explain", no_args_is_help=True)(explain.explain)
+app.command("compare", no_args_is_help=True)(compare.compare)
 app.command("rank", no_args_is_help=True)(rank.rank)
 app.command("pareto", no_args_is_help=True)(pareto.pareto)
 app.command("results")(results.results)

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from servemark.cli.metrics import parse_pair
 from servemark.cli.output import CliError
-from servemark.ranking.v1.candidate_pb2 import CandidateFilter
+from servemark.ranking.v1.candidate_pb2 import CandidateFilter, PriceBasis, PriceOverride
 from servemark.type.v1.provenance_pb2 import Provenance
 
 _FILTERS = "Filters (each may be given several times)"
@@ -74,6 +75,38 @@ Budget = Annotated[
     float | None,
     typer.Option("--budget", metavar="USD/H", help="Most to pay for the whole instance."),
 ]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--weight", metavar="METRIC=WEIGHT", help="A criterion; may be repeated."),
+]
+UseCase = Annotated[
+    str, typer.Option("--use-case", metavar="NAME", help="What it is for (chatbot).")
+]
+NoDefaultLimits = Annotated[
+    bool, typer.Option("--no-default-limits", help="Leave the use case's limits out.")
+]
+AcceptUncertain = Annotated[
+    bool,
+    typer.Option("--accept-uncertain", help="Also show what keeps a limit in some runs only."),
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="HARDWARE=USD/H",
+        help="Count this price instead of what is known; may be repeated.",
+    ),
+]
+
+
+def price_basis(texts: list[str] | None) -> PriceBasis | None:
+    """The prices a person wants counted instead; None without any. Raises CliError."""
+    if not texts:
+        return None
+    pairs = (parse_pair("--price", text) for text in texts)
+    return PriceBasis(
+        overrides=[PriceOverride(hardware=name, usd_per_hour=usd) for name, usd in pairs]
+    )
 
 
 def parse_provenances(texts: list[str] | None) -> list["Provenance.ValueType"]:

@@ -3,11 +3,13 @@
 import json
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 FAILED = 1
@@ -39,6 +41,14 @@ def _width(is_terminal: bool) -> int | None:
 def say_error(sentence: str) -> None:
     """Prints an error for people. Not as markup: file names and messages may hold brackets."""
     err().print(Text.assemble(("servemark: ", "bold red"), sentence), soft_wrap=True)
+
+
+def print_bullets(console: Console, sentences: Iterable[str]) -> None:
+    """Prints each sentence with a dash before it, its further lines indented."""
+    grid = Table.grid(padding=(0, 1))
+    for sentence in sentences:
+        grid.add_row("  -", Text(sentence))
+    console.print(grid)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from servemark.cli.estimating import estimate_sentences
+from servemark.cli.fleet import print_fleets
 from servemark.cli.metrics import (
     MetricValue,
     figure,
@@ -14,6 +16,15 @@ from servemark.cli.metrics import (
     metric_figure,
     metric_head,
     metric_parts,
+)
+from servemark.cli.output import print_bullets
+from servemark.cli.places import place_names
+from servemark.cli.relaxing import print_infeasible
+from servemark.cli.score_parts import contribution_sentence
+from servemark.cli.shares import score_text
+from servemark.cli.what_would_change import (
+    change_sentences,
+    dominance_sentences,
 )
 from servemark.ranking.v1 import candidate_pb2 as candidate
 from servemark.ranking.v1.recommend_pb2 import Recommendation, RecommendResponse
@@ -43,18 +54,42 @@ def print_recommendation(console: Console, response: RecommendResponse) -> None:
     purpose = f" for {response.use_case}" if response.use_case else ""
     if not response.recommendations:
         console.print(Text(f"Nothing can be recommended{purpose}.", style="bold"))
+        print_infeasible(console, response.infeasible)
     else:
         console.print(Text(f"Recommended{purpose}", style="bold"))
         print_ranked(console, response.recommendations, response.weights, response.limits)
-        first = response.recommendations[0]
-        if first.reasons:
-            console.print(Text("\nWhy the first", style="bold"))
-            print_bullets(console, [*first.reasons, *price_basis(first.alternative)])
+        _print_answers(console, response)
     print_criteria(console, response.weights, response.limits)
     print_exclusions(
         console, response.exclusion_counts, response.ranked_count, response.candidate_count
     )
     print_notices(console, response.notices)
+
+
+def _print_answers(console: Console, response: RecommendResponse) -> None:
+    """Prints why the first is first, what would change that, and what the others lack."""
+    first = response.recommendations[0]
+    names = place_names(response.recommendations)
+    estimates = [
+        sentence
+        for item in response.recommendations
+        for sentence in estimate_sentences(names.name(item.alternative.config_id), item.alternative)
+    ]
+    sections = {
+        "Why the first": [
+            *first.reasons,
+            *contribution_sentence(first),
+            *price_basis(first.alternative),
+        ],
+        "What would change it": change_sentences(response),
+        "Behind the front": dominance_sentences(response),
+        "Estimated": estimates,
+    }
+    for heading, sentences in sections.items():
+        if sentences:
+            console.print(Text(f"\n{heading}", style="bold"))
+            print_bullets(console, sentences)
+    print_fleets(console, response.recommendations)
 
 
 def print_ranked(
@@ -67,7 +102,7 @@ def print_ranked(
     metrics = _columns(weights, limits)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("#", justify="right")
-    table.add_column("score", justify="right")
+    table.add_column("score")
     table.add_column("configuration", min_width=34, overflow="fold")
     for metric in metrics:
         table.add_column(metric_head(metric), justify="right")
@@ -75,7 +110,7 @@ def print_ranked(
         cells = {cell.metric: cell for cell in item.cells}
         table.add_row(
             str(item.rank),
-            f"{item.score:.3f}",
+            score_text(item),
             alternative_text(item.alternative),
             *(cell_text(cells.get(metric)) for metric in metrics),
         )
@@ -83,17 +118,21 @@ def print_ranked(
 
 
 def cell_text(cell: candidate.Cell | None) -> str:
-    """A cell's value; a dash where nothing was measured."""
-    return "–" if cell is None else metric_figure(cell.metric, cell.value)
+    """A cell's value, with ~ before an estimate; a dash where nothing was measured."""
+    if cell is None:
+        return "–"
+    sign = "~" if cell.method == candidate.CELL_METHOD_INTERPOLATED else ""
+    return f"{sign}{metric_figure(cell.metric, cell.value)}"
 
 
 def alternative_text(alternative: candidate.Alternative) -> Text:
-    """An alternative in three lines: the weights, what they run on, the load it was measured at."""
+    """An alternative in four lines: the weights, what they run on, the load, the id."""
     return Text.assemble(
         (f"{alternative.model} {alternative.quantization}", "bold"),
         f"\n{alternative.gpu_count} x {alternative.gpu_type} ({alternative.hardware})",
         f"\n{alternative.framework} {alternative.framework_version}",
         (f" · {load_text(alternative)}", "dim"),
+        (f"\n{alternative.config_id}", "dim"),
     )
 
 
@@ -102,6 +141,8 @@ def price_basis(alternative: candidate.Alternative) -> list[str]:
     if not alternative.HasField("price"):
         return []
     price = alternative.price
+    if not price.HasField("valid_from_time"):
+        return [f"Counted with ${price.usd_per_hour:,.2f} an hour, as you asked."]
     name = PurchaseOption.Name(price.purchase_option).removeprefix("PURCHASE_OPTION_")
     option = name.lower().replace("_", " ") + (f" in {price.region}" if price.region else "")
     since = price.valid_from_time.ToDatetime().date()
@@ -124,6 +165,9 @@ def load_text(alternative: candidate.Alternative) -> str:
         parts.append(f"{alternative.concurrency} in flight")
     if alternative.HasField("request_rate"):
         parts.append(f"{figure(alternative.request_rate)} req/s sent")
+    if alternative.HasField("estimate"):
+        parts.append("estimated")
+        return ", ".join(parts)
     parts.append("1 run" if alternative.run_count == 1 else f"{alternative.run_count} runs")
     return ", ".join(parts)
 
@@ -180,14 +224,6 @@ def print_notices(console: Console, notices: Iterable[candidate.Notice]) -> None
     if texts:
         console.print(Text("\nNote", style="bold"))
         print_bullets(console, texts)
-
-
-def print_bullets(console: Console, sentences: Iterable[str]) -> None:
-    """Prints each sentence with a dash before it, its further lines indented."""
-    grid = Table.grid(padding=(0, 1))
-    for sentence in sentences:
-        grid.add_row("  -", Text(sentence))
-    console.print(grid)
 
 
 def _print_labelled(console: Console, label: str, text: str) -> None:

@@ -13,6 +13,7 @@ from servemark.gateway.v1 import api_key_pb2
 from servemark.ingest.v1 import benchmark_config_pb2, benchmark_result_pb2
 from servemark.ingest.v1 import result_query_pb2 as query
 from servemark.ranking.v1.candidate_pb2 import Cell
+from servemark.ranking.v1.dominance_pb2 import Dominance, DominanceMargin
 from servemark.ranking.v1.pareto_pb2 import (
     GetParetoFrontRequest,
     GetParetoFrontResponse,
@@ -22,7 +23,7 @@ from servemark.type.v1 import metric_pb2 as metrics
 from servemark.type.v1.provenance_pb2 import PROVENANCE_MEASURED
 from tests.support.answering_server import answering_server
 from tests.support.command import Run
-from tests.unit.cli.answers import alternative
+from tests.unit.cli.answers import alternative, config_id
 
 
 def test_the_pareto_front_is_shown_with_its_metrics(run: Run) -> None:
@@ -49,6 +50,74 @@ def test_the_pareto_front_is_shown_with_its_metrics(run: Run) -> None:
     assert asked.include_dominated
     assert "1 on the front, 4 behind it." in done.out
     assert "812" in done.out
+
+
+def points() -> list[ParetoPoint]:
+    """Two on the front, one behind it."""
+    return [
+        ParetoPoint(
+            alternative=alternative(number=number),
+            cells=[
+                Cell(metric=metrics.METRIC_USD_PER_HOUR, value=usd),
+                Cell(metric=metrics.METRIC_THROUGHPUT_TOKENS_SEC, value=tokens),
+            ],
+            pareto_rank=rank,
+            dominance=Dominance(
+                config_id=config_id(2),
+                margins=[
+                    DominanceMargin(
+                        metric=metrics.METRIC_USD_PER_HOUR, margin=10, relative_margin=0.2
+                    )
+                ],
+            )
+            if rank > 1
+            else None,
+        )
+        for number, usd, tokens, rank in ((1, 1, 100, 1), (2, 40, 5000, 1), (3, 50, 5000, 2))
+    ]
+
+
+def front_text(run: Run, *options: str) -> tuple[str, GetParetoFrontRequest]:
+    answer = GetParetoFrontResponse(points=points(), front_count=2, dominated_count=1)
+    with answering_server(GetParetoFront=answer) as server:
+        axes = ("--x", "cost", "--y", "throughput")
+        done = run("pareto", *axes, *options, "--target", server.target)
+        assert (done.code, done.err) == (0, "")
+        return done.out, server.request("GetParetoFront", GetParetoFrontRequest)
+
+
+def test_the_front_is_drawn_with_letters_and_what_is_behind_it_with_dots(run: Run) -> None:
+    text, asked = front_text(run)
+    assert asked.include_dominated
+    picture, _, table = text.partition("letters: the front; .: behind it")
+    rows = [line.partition("|")[2] for line in picture.splitlines() if "|" in line]
+    assert rows[0].rstrip().endswith(".")
+    assert rows[0].strip().startswith("B")
+    assert rows[-1].strip() == "A"
+    assert "tokens/s ^ (more is better)\n" in picture
+    assert "USD/h > (less is better)\n" in picture
+    assert max(map(len, picture.splitlines())) <= 80
+    assert picture.isascii()
+    assert config_id(2) in table
+    assert config_id(3) not in table
+
+
+def test_all_says_what_dominates_those_behind_the_front(run: Run) -> None:
+    text, _ = front_text(run, "--all")
+    assert config_id(3) in text
+    assert "B is as good or better in every criterion (USD/h by 20%)." in " ".join(text.split())
+
+
+def test_without_the_picture_only_the_front_is_asked_for(run: Run) -> None:
+    text, asked = front_text(run, "--no-plot")
+    assert not asked.include_dominated
+    assert "|" not in text
+
+
+def test_an_empty_front_has_no_picture(run: Run) -> None:
+    with answering_server(GetParetoFront=GetParetoFrontResponse()) as server:
+        done = run("pareto", "--x", "cost", "--y", "throughput", "--target", server.target)
+    assert (done.code, done.out) == (0, "0 on the front, 0 behind it.\n")
 
 
 def test_a_front_needs_two_different_metrics(run: Run) -> None:
