@@ -20,7 +20,7 @@ from services.ingest.columns import Columns, Ints, joined
 from services.ingest.convert_columns import columns_of, message_of, row_count
 from services.ingest.copy_format import ROWS_A_PIECE, ByteTable, Content, encode
 from services.ingest.explain import ID_REUSED, explain
-from services.ingest.records import CheckedBatch, Config, Day, RowRejection
+from services.ingest.records import CheckedBatch, Config, Day, RowRejection, StoredRows
 from services.ingest.validation import (
     MILLISECONDS_A_DAY,
     TimeWindow,
@@ -37,19 +37,42 @@ _MAX_RESULT_ID: Final = 64
 
 
 class Dictionary:
-    """The configurations of a stream as the rows of its batches need them.
+    """The configurations of a stream as the rows of its batches need them, in the header's order.
 
-    `configs` are in the header's order, None where one is not resolved; `fields` are their parts of
-    a row (`copy_format.config_fields`), b"" where one is not.
+    `configs` are None where one is not resolved; `fields` are their parts of a row
+    (`copy_format.config_fields`), b"" where one is not.
     """
 
     def __init__(self, configs: Sequence[Config | None], fields: Sequence[bytes]) -> None:
-        self.configs = configs
         self.fields = ByteTable(fields)
         self.is_resolved = np.array([config is not None for config in configs], np.bool_)
+        self._ids = [None if config is None else config.id for config in configs]
+        models = [None if config is None else config.key.parts.model_id for config in configs]
+        self._models = [*dict.fromkeys(models)]
+        places = {model_id: place for place, model_id in enumerate(self._models)}
+        self._model_places = np.array([places[model_id] for model_id in models], np.int64)
 
     def __len__(self) -> int:
-        return len(self.configs)
+        return len(self._ids)
+
+    def ids(self, indexes: Ints) -> list[UUID]:
+        """The ids of resolved configurations."""
+        return [_resolved(self._ids[index]) for index in indexes.tolist()]
+
+    def models(self, indexes: Ints) -> list[UUID]:
+        """The models of resolved configurations, one for each."""
+        return [_resolved(self._models[place]) for place in self._model_places[indexes].tolist()]
+
+    def different_models(self, indexes: Ints) -> list[UUID]:
+        """The models of resolved configurations, each once."""
+        places = np.unique(self._model_places[indexes]).tolist()
+        return [_resolved(self._models[place]) for place in places]
+
+
+def _resolved(identifier: UUID | None) -> UUID:
+    if identifier is None:
+        raise LookupError("a row that passed the checks has no configuration")
+    return identifier
 
 
 class _Encoded:
@@ -94,6 +117,7 @@ async def check_batch(
     content = Content(columns, dictionary.fields, stored_sources(columns), checked.details)
     rows = _Encoded(content, valid)
     days = _days(columns, valid)
+    used = np.flatnonzero(np.bincount(columns.config_indexes[valid]))
     await rows.prepare(days, positions=expect_duplicates)
 
     def refused(index: int, reason: int, detail: str) -> RowRejection:
@@ -110,10 +134,10 @@ async def check_batch(
     return CheckedBatch(
         sequence=batch.sequence,
         row_count=len(columns),
-        valid_count=len(valid),
+        valid=_changes(columns, valid, days, used, dictionary),
         rows=rows,
         days=days,
-        touched=_touched(columns, valid, days, dictionary),
+        used=used,
         rejections=[
             refused(
                 index,
@@ -123,6 +147,8 @@ async def check_batch(
             for index in np.flatnonzero(checked.reasons).tolist()
         ],
         refuse_reused=lambda index: refused(index, ErrorReason.ERROR_REASON_ID_REUSED, ID_REUSED),
+        first_id=columns.ids[valid[0]].tobytes() if len(valid) else b"",
+        last_id=columns.ids[valid[-1]].tobytes() if len(valid) else b"",
     )
 
 
@@ -131,10 +157,10 @@ def passed_by(batch: ResultBatch) -> CheckedBatch:
     return CheckedBatch(
         sequence=batch.sequence,
         row_count=row_count(batch),
-        valid_count=0,
+        valid=StoredRows(),
         rows=_Nothing(),
         days=(),
-        touched=frozenset(),
+        used=np.zeros(0, np.int64),
         rejections=(),
         refuse_reused=_none_to_refuse,
     )
@@ -172,17 +198,16 @@ def _days(columns: Columns, rows: Ints) -> tuple[Day, ...]:
     )
 
 
-def _touched(
-    columns: Columns, rows: Ints, days: Sequence[Day], dictionary: Dictionary
-) -> frozenset[tuple[UUID, UUID, date]]:
-    touched = set()
+def _changes(
+    columns: Columns, rows: Ints, days: Sequence[Day], used: Ints, dictionary: Dictionary
+) -> StoredRows:
+    """What the rows change once they are stored."""
+    model_days = set()
     for day in days:
         indexes = columns.config_indexes[rows[day.start : day.start + day.rows]]
-        for index in np.flatnonzero(np.bincount(indexes)).tolist():
-            config = dictionary.configs[index]
-            if config is not None:
-                touched.add((config.key.parts.model_id, config.id, day.date))
-    return frozenset(touched)
+        here = used if len(days) == 1 else np.flatnonzero(np.bincount(indexes))
+        model_days |= {(model_id, day.date) for model_id in dictionary.different_models(here)}
+    return StoredRows(len(rows), dictionary.ids(used), frozenset(model_days))
 
 
 def _date(day: int) -> date:

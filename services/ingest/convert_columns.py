@@ -25,6 +25,23 @@ def row_count(batch: ResultBatch) -> int:
     return len(batch.columns.ids) // ID_BYTES if batch.HasField("columns") else len(batch.rows)
 
 
+# What a row of columns may take up besides its texts and sketches: every number there is.
+_NUMBERS_BYTES: Final = ID_BYTES + 9 * (len(METRIC_COLUMNS) + len(COUNT_COLUMNS) + 8)
+
+
+def message_size(batch: ResultBatch) -> int:
+    """About the bytes of a batch's message, rather too many than too few.
+
+    Columns are not measured but estimated: to ask a message for its size is to encode it.
+    """
+    if not batch.HasField("columns"):
+        return batch.ByteSize()
+    columns = batch.columns
+    texts = sum(map(len, columns.detailed_metrics_json)) + sum(map(len, columns.source_sha256))
+    sketches = len(columns.ttft_sketches.counts) + len(columns.tpot_sketches.counts)
+    return _NUMBERS_BYTES * row_count(batch) + 4 * texts + 8 * sketches
+
+
 def columns_of(batch: ResultBatch, start: int, stop: int) -> Columns:
     """Rows `start` to `stop` of a batch of rows, or all of a batch of columns.
 

@@ -5,7 +5,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
-from uuid import UUID
+
+import numpy as np
 
 from servemark.ingest.v1.result_stream_pb2 import ResultBatch
 from servemark.runtime.database import translate_database_error
@@ -14,19 +15,26 @@ from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest.batch import Dictionary, check_batch, passed_by
 from services.ingest.catalog import CatalogClient
-from services.ingest.convert_columns import row_count
+from services.ingest.columns import Bools
+from services.ingest.convert_columns import message_size, row_count
 from services.ingest.convert_stream import Header
 from services.ingest.copy_format import config_fields
-from services.ingest.flow import MemoryGate, read_ahead
+from services.ingest.flow import MemoryGate, Taken, read_ahead
+from services.ingest.overlap import Turn, overlapped
 from services.ingest.profile import StorageProfile
 from services.ingest.records import BatchOutcome, CheckedBatch, NewConfig, Stream
-from services.ingest.store_append import AppendStore, PartitionMissingError
+from services.ingest.store_append import AppendStore, Configs, PartitionMissingError
 from services.ingest.store_streams import Failures, StreamStore
 from services.ingest.validation import TimeWindow
 
 MAX_ROWS: Final = 10_000
 # Batches of one call that were read and are not yet acknowledged.
 MAX_UNACKNOWLEDGED: Final = 16
+# Batches of one call that are in the database at once.
+_BESIDE: Final = 2
+# In all calls together, so many batches are copied before their turn: more calls fill each other's
+# waits.
+_MAX_AHEAD: Final = 2
 # What a row takes up when it is encoded, besides the text in it.
 _ENCODED_ROW_BYTES: Final = 350
 
@@ -35,16 +43,18 @@ _ENCODED_ROW_BYTES: Final = 350
 class OpenStream:
     """A stream as one call uses it.
 
-    `next_sequence` follows the acknowledgements of this call. `found` are the configurations that
-    its batches were seen to have. `repeats` says that the batch before had rows that were stored
-    already: then the next one probably has, too.
+    `next_sequence` follows the acknowledgements of this call. `found` (configurations,) marks those
+    that the database was seen to have. `repeats` says that the batch before had rows that were
+    stored already: then the next one probably has, too. `last_id` is the greatest id of the batch
+    that was begun last.
     """
 
     stream: Stream
     next_sequence: int
     dictionary: Dictionary = field(repr=False)
-    found: set[tuple[UUID, UUID]] = field(default_factory=set, repr=False)
+    found: Bools = field(repr=False)
     repeats: bool = False
+    last_id: bytes = b""
 
     @classmethod
     def of(cls, stream: Stream) -> "OpenStream":
@@ -53,7 +63,13 @@ class OpenStream:
         fields = [
             b"" if config is None else config_fields(config, stream.source) for config in configs
         ]
-        return cls(stream, stream.next_sequence, Dictionary(configs, fields))
+        found = np.zeros(len(configs), np.bool_)
+        return cls(stream, stream.next_sequence, Dictionary(configs, fields), found)
+
+    def unchecked(self, batch: CheckedBatch) -> Configs:
+        """The batch's configurations that the database was not yet seen to have."""
+        new = batch.used[~self.found[batch.used]]
+        return Configs(self.dictionary.models(new), self.dictionary.ids(new))
 
 
 class IngestEngine:
@@ -77,6 +93,7 @@ class IngestEngine:
         self._gate = gate
         self._retention_days = retention_days
         self._now_ms = now_ms
+        self._ahead = 0
 
     async def open(self, header: Header) -> OpenStream:
         """The stream of a header, new or where it had got to.
@@ -122,10 +139,12 @@ class IngestEngine:
         checked = read_ahead(
             batches, partial(self._check, stream), _memory_of, MAX_UNACKNOWLEDGED, self._gate
         )
-        async with aclosing(checked):
-            async for batch in checked:
-                yield await self._append_one(stream, batch)
-                del batch
+        async with (
+            aclosing(checked),
+            aclosing(overlapped(checked, partial(self._append_one, stream), _BESIDE)) as outcomes,
+        ):
+            async for outcome in outcomes:
+                yield outcome
 
     async def _check(self, stream: OpenStream, batch: ResultBatch) -> CheckedBatch:
         _whole_batch(batch)
@@ -134,15 +153,50 @@ class IngestEngine:
         window = TimeWindow.around(self._now_ms(), self._retention_days)
         return await check_batch(batch, stream.dictionary, window, expect_duplicates=stream.repeats)
 
-    async def _append_one(self, stream: OpenStream, batch: CheckedBatch) -> BatchOutcome:
+    async def _append_one(
+        self, stream: OpenStream, taken: Taken[CheckedBatch], turn: Turn
+    ) -> BatchOutcome:
+        batch = taken.item
         try:
-            outcome = await self._store(stream, batch)
+            outcome = await self._store_ahead(stream, batch, turn)
+            if outcome is None:
+                await turn.come()
+                outcome = await self._store(stream, batch)
         except Exception as error:
             raise _told(error) from error
+        finally:
+            taken.done()
         stream.next_sequence = max(stream.next_sequence, outcome.sequence + 1)
-        stream.found |= batch.configs
+        stream.found[batch.used] = True
         stream.repeats = outcome.duplicate_count > 0 and not outcome.replayed
         return outcome
+
+    async def _store_ahead(
+        self, stream: OpenStream, batch: CheckedBatch, turn: Turn
+    ) -> BatchOutcome | None:
+        """The outcome of a batch that could be copied while the one before it was stored.
+
+        None: it was not tried, or it did not work out, and nothing is stored.
+        """
+        # Two batches with a row in common would wait for each other.
+        apart = batch.first_id > stream.last_id
+        stream.last_id = batch.last_id or stream.last_id
+        if turn.has_come() or stream.repeats or not apart or self._ahead >= _MAX_AHEAD:
+            return None
+        self._ahead += 1
+        try:
+            await self._profile.ensure([day.date for day in batch.days])
+            return await self._appends.append_ahead(
+                stream.stream.source.stream_id,
+                batch,
+                turn.come,
+                unchecked=partial(stream.unchecked, batch),
+            )
+        except Exception:
+            # The ordinary way meets it again, if it lasts, and tells.
+            return None
+        finally:
+            self._ahead -= 1
 
     async def _store(self, stream: OpenStream, batch: CheckedBatch) -> BatchOutcome:
         days = [day.date for day in batch.days]
@@ -159,7 +213,7 @@ class IngestEngine:
         return await self._appends.append(
             stream.stream.source.stream_id,
             batch,
-            unchecked=batch.configs - stream.found,
+            unchecked=stream.unchecked(batch),
             expect_duplicates=stream.repeats,
         )
 
@@ -179,7 +233,7 @@ def _memory_of(batch: ResultBatch) -> int:
     It is there six times at worst: the message, its texts while they are checked, the documents to
     store, the layout of its rows, these encoded for COPY, and what the driver has not sent of them.
     """
-    return 6 * (batch.ByteSize() + _ENCODED_ROW_BYTES * row_count(batch))
+    return 6 * (message_size(batch) + _ENCODED_ROW_BYTES * row_count(batch))
 
 
 def _whole_batch(batch: ResultBatch) -> None:

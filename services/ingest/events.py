@@ -14,7 +14,7 @@ def results_stored(stream_id: UUID, sequence: int, stored: StoredRows) -> Outbox
     change = ResultsStored(
         stream_id=str(stream_id),
         sequence=sequence,
-        config_ids=sorted(str(config_id) for config_id in stored.config_ids),
+        config_ids=[str(config_id) for config_id in stored.config_ids],
         stored_count=stored.count,
     )
     identifier = uuid7()

@@ -12,7 +12,8 @@ idle call would keep its last batch.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -52,6 +53,27 @@ class MemoryGate:
         return self._held
 
 
+class Taken(Generic[T]):
+    """A message that was taken in, checked, until it is done with."""
+
+    def __init__(self, item: T, let_go: Callable[[], None]) -> None:
+        self._item: T | None = item
+        self._let_go = let_go
+
+    @property
+    def item(self) -> T:
+        """The message. Raises LookupError after it was done with."""
+        if self._item is None:
+            raise LookupError("the message is done with")
+        return self._item
+
+    def done(self) -> None:
+        """Lets the message and the memory that is counted for it go. Twice is as good as once."""
+        if self._item is not None:
+            self._item = None
+            self._let_go()
+
+
 class _End:
     """The end of a stream: regular, or with the error that ended it."""
 
@@ -65,15 +87,19 @@ async def read_ahead(
     size: Callable[[M], int],
     limit: int,
     gate: MemoryGate,
-) -> AsyncGenerator[T]:
+) -> AsyncGenerator[Taken[T]]:
     """The messages of `source` in order, checked, while the consumer is busy with earlier ones.
 
-    At most `limit` messages are taken in and not done with; one is done with when the next is asked
-    for. `size` is what a message and everything made of it take up until then. An error of the
-    source or of a check is raised after the messages before it.
+    At most `limit` messages are taken in and not done with. `size` is what a message and everything
+    made of it take up until then. An error of the source or of a check is raised after the messages
+    before it. What the consumer was given, it has to be done with, also when it leaves.
     """
-    waiting: asyncio.Queue[tuple[T, int] | _End] = asyncio.Queue()
+    waiting: asyncio.Queue[Taken[T] | _End] = asyncio.Queue()
     slots = asyncio.Semaphore(limit)
+
+    def let_go(held: int) -> None:
+        gate.release(held)
+        slots.release()
 
     async def read() -> None:
         await slots.acquire()
@@ -82,7 +108,7 @@ async def read_ahead(
             held = size(message)
             await gate.hold(held)
             try:
-                waiting.put_nowait((await check(message), held))
+                waiting.put_nowait(Taken(await check(message), partial(let_go, held)))
             except BaseException:
                 gate.release(held)
                 raise
@@ -101,21 +127,16 @@ async def read_ahead(
     reader = asyncio.create_task(read_to_the_end())
     try:
         while True:
-            item = await waiting.get()
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
+            taken = await waiting.get()
+            if isinstance(taken, _End):
+                if taken.error is not None:
+                    raise taken.error
                 return
-            checked, held = item
-            try:
-                yield checked
-            finally:
-                gate.release(held)
-            del item, checked
-            slots.release()
+            yield taken
+            del taken
     finally:
         reader.cancel()
         while not waiting.empty():
             left = waiting.get_nowait()
             if not isinstance(left, _End):
-                gate.release(left[1])
+                left.done()

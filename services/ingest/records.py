@@ -6,6 +6,9 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from services.ingest.metrics import Limit
 
 # Provenances and percentile sources as the tables hold them.
@@ -141,28 +144,34 @@ class EncodedRows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRows:
+    """What rows change: how many there are, and which configurations and models' days have them."""
+
+    count: int = 0
+    config_ids: Sequence[UUID] = ()
+    model_days: frozenset[tuple[UUID, date]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedBatch:
     """A batch whose rows were checked.
 
-    `row_count` counts all rows, `valid_count` those that may be stored. `touched` are the
-    configurations (model, configuration) and the days that the valid rows belong to.
-    `refuse_reused(index)` is the rejection of a row whose id turns out to be stored with other
-    content: only the store can tell.
+    `row_count` counts all rows; `valid` is what the valid ones change if all are new. `used` (n,)
+    has the places in the header of their configurations, `first_id` and `last_id` the ends of their
+    ids, b"" where there is none. `refuse_reused(index)` is the rejection of a row whose id turns
+    out to be stored with other content: only the store can tell.
     """
 
     sequence: int
     row_count: int
-    valid_count: int
+    valid: StoredRows
     rows: EncodedRows
     days: Sequence[Day]
-    touched: frozenset[tuple[UUID, UUID, date]]
+    used: NDArray[np.int64]
     rejections: Sequence[RowRejection]
     refuse_reused: Callable[[int], RowRejection]
-
-    @property
-    def configs(self) -> set[tuple[UUID, UUID]]:
-        """The configurations of the valid rows: model and configuration."""
-        return {(model_id, config_id) for model_id, config_id, _ in self.touched}
+    first_id: bytes = b""
+    last_id: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,24 +183,6 @@ class BatchOutcome:
     duplicate_count: int
     rejections: Sequence[RowRejection] = ()
     replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRows:
-    """What a batch's rows changed: how many were stored, of which (model, configuration, day)."""
-
-    count: int
-    touched: frozenset[tuple[UUID, UUID, date]]
-
-    @property
-    def config_ids(self) -> frozenset[UUID]:
-        """Configurations that got rows."""
-        return frozenset(config_id for _, config_id, _ in self.touched)
-
-    @property
-    def model_days(self) -> frozenset[tuple[UUID, date]]:
-        """Models and days that got rows."""
-        return frozenset((model_id, day) for model_id, _, day in self.touched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from services.ingest.records import Turn
 
 log = structlog.get_logger()
 
-# The share of one connection's time that the roll-ups take at most while results stream in. Readers
-# calculate what is not rolled up themselves, so that nothing but their time depends on it.
+# While marks keep coming, the share of one connection's time that the roll-ups take at most, and
+# how many looks at the marks they rest between two turns at least. Readers calculate what is not
+# rolled up themselves, so that nothing but their time depends on it.
 _SHARE: Final = 0.05
+_LOOKS_BETWEEN: Final = 10
 # With no mark anywhere, turns only look for windows that have moved on with the day.
 _IDLE_SECONDS: Final = 30.0
 
@@ -37,6 +39,9 @@ class RollUp:
         self._interval = interval
         self._last_turns = -_IDLE_SECONDS
         self._more = False
+        # The newest mark at the last look, and until when marks that keep coming are left alone.
+        self._seen: datetime | None = None
+        self._rests_until = 0.0
 
     async def run(self) -> None:
         """Calculates until cancelled. A database that is away is waited for, not fatal."""
@@ -54,20 +59,18 @@ class RollUp:
                 await asyncio.sleep(min(30.0, self._interval * 2**failures))
 
     async def _take_turns(self) -> bool:
-        """Whether more waits, after a turn of each and the rest that it has to be followed by."""
-        seen = await self._newest()
-        started = time.perf_counter()
-        if seen is None and not self._more and started - self._last_turns < _IDLE_SECONDS:
+        """Whether more waits, after a turn of each; without one if it is not yet time for it."""
+        before, self._seen = self._seen, await self._newest()
+        now = time.perf_counter()
+        if self._seen is None and not self._more and now - self._last_turns < _IDLE_SECONDS:
+            self._rests_until = now + _LOOKS_BETWEEN * self._interval
             return False
-        self._last_turns = started
+        if self._seen not in (None, before) and now < self._rests_until:
+            return False
+        self._last_turns = now
         turns = [await take() for take in self._turns]
         ended = time.perf_counter()
-        rested = ended + (ended - started) * (1 / _SHARE - 1)
-        while time.perf_counter() < rested:
-            newest = await self._newest()
-            if newest is None or (seen is not None and newest <= seen):
-                break
-            seen = newest
-            await asyncio.sleep(self._interval)
+        rest = max(_LOOKS_BETWEEN * self._interval, (ended - now) * (1 / _SHARE - 1))
+        self._rests_until = ended + rest
         self._more = any(turn.more for turn in turns)
         return self._more

@@ -5,15 +5,14 @@ its percentiles come from, the tool's own figures and the digest of its source. 
 tool, or when it was stored: the same measurement may come by another road.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ARRAY, Uuid, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servemark.runtime.database import Database, driver_connection
+from servemark.runtime.database import Database
 from servemark.runtime.errors import ServemarkError, reason_name
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest import store_compare
@@ -33,28 +32,25 @@ from services.ingest.records import (
 Announce = Callable[[UUID, int, StoredRows], OutboxEvent]
 # The tables that the days of a batch are copied into.
 Targets = Callable[[Sequence[Day]], Sequence[Target]]
+# Who waits for its turn with rows in the table may be waited for, over other streams, by the one
+# whose turn it is. The database does not see such a ring, so that after a while one has to let go.
+_PATIENCE_SECONDS: Final = 2.0
 
 # The lock on the row makes two clients of one stream take turns. In the same statement the batch's
 # references are checked, instead of by foreign keys that would ask for every row, and each once in
 # a call: what a stream's dictionary names stays, by the dictionary's own foreign key. The look-up
 # is written so that the planner, which knows nothing of the arrays, cannot think of reading the
 # whole table.
-_LOCK_CURSOR = text(
-    """
+_LOCK_CURSOR = """
     SELECT next_sequence, ARRAY(
-        SELECT used.config_id FROM unnest(:models, :configs) AS used (model_id, config_id)
+        SELECT used.config_id FROM unnest($2::uuid[], $3::uuid[]) AS used (model_id, config_id)
         WHERE (
             SELECT true FROM benchmark_configs AS config
             WHERE config.model_id = used.model_id AND config.id = used.config_id
         ) IS NULL
     ) AS unknown
-    FROM streams WHERE stream_id = :stream_id FOR UPDATE
-    """
-).bindparams(
-    bindparam("stream_id", type_=Uuid()),
-    bindparam("models", type_=ARRAY(Uuid())),
-    bindparam("configs", type_=ARRAY(Uuid())),
-)
+    FROM streams WHERE stream_id = $1 FOR UPDATE
+"""
 
 _ADVANCE = """
     WITH marked AS (
@@ -77,8 +73,15 @@ _ADVANCE = """
         duplicate_count = duplicate_count + $4::bigint,
         rejected_count = rejected_count + cardinality($7),
         updated_at = clock_timestamp()
-    WHERE stream_id = $1
+    WHERE stream_id = $1 AND next_sequence = $2
 """
+
+
+class Configs(NamedTuple):
+    """Configurations: the model of each, and its id."""
+
+    models: Sequence[UUID]
+    ids: Sequence[UUID]
 
 
 class PartitionMissingError(LookupError):
@@ -105,13 +108,13 @@ class AppendStore:
         stream_id: UUID,
         batch: CheckedBatch,
         *,
-        unchecked: set[tuple[UUID, UUID]],
+        unchecked: Configs,
         expect_duplicates: bool = False,
     ) -> BatchOutcome:
         """What became of the batch, after its transaction was committed.
 
-        Raises LookupError if one of the `unchecked` configurations (model, configuration) is not
-        there; those of the batch that are not among them were found before.
+        Raises LookupError if one of the `unchecked` configurations is not there; those of the batch
+        that are not among them were found before.
 
         A sequence below the cursor changes nothing; one beyond it raises SEQUENCE_GAP. With
         `expect_duplicates` the rows are compared at once instead of after a collision: the outcome
@@ -133,54 +136,85 @@ class AppendStore:
         self._failpoints.hit("after_commit_before_ack")
         return outcome
 
+    async def append_ahead(
+        self,
+        stream_id: UUID,
+        batch: CheckedBatch,
+        turn: Callable[[], Awaitable[None]],
+        unchecked: Callable[[], Configs],
+    ) -> BatchOutcome | None:
+        """What became of a batch of new rows that is copied while the one before it is stored.
+
+        `turn` returns when that is durable; only then `unchecked`, as for `append`, is asked for,
+        the cursor is looked at, and this transaction may end. None, or anything raised, means that
+        the batch has to be appended in the ordinary way: nothing of it is stored.
+        """
+        targets = self._targets(batch.days)
+        if any(target.columnar for target in targets):
+            return None
+        self._failpoints.hit("before_tx")
+        async with self._database.driver_transaction() as driver:
+            stored, _ = await _store_fresh(driver, batch, targets)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await turn()
+            new = unchecked()
+            if new.ids:
+                await _lock_cursor(driver, stream_id, new)
+            outcome = await self._finish(driver, stream_id, batch, stored, [])
+        self._failpoints.hit("after_commit_before_ack")
+        return outcome
+
     async def _attempt(
         self,
         stream_id: UUID,
         batch: CheckedBatch,
-        unchecked: set[tuple[UUID, UUID]],
+        unchecked: Configs,
         *,
         compare: bool,
     ) -> BatchOutcome:
         """One transaction. Without `compare`, rows that are stored already make it fail."""
-        async with self._database.transaction() as connection:
-            expected = await _lock_cursor(connection, stream_id, unchecked)
+        async with self._database.driver_transaction() as driver:
+            expected = await _lock_cursor(driver, stream_id, unchecked)
             if batch.sequence < expected:
                 return BatchOutcome(batch.sequence, 0, batch.row_count, replayed=True)
             if batch.sequence > expected:
                 raise _gap(batch.sequence, expected)
-            driver = await driver_connection(connection)
             targets = self._targets(batch.days)
             compare = compare or any(target.columnar for target in targets)
             store = store_compare.store_compared if compare else _store_fresh
             stored, reused = await store(driver, batch, targets)
-            self._failpoints.hit("after_rows")
-            outcome = BatchOutcome(
-                sequence=batch.sequence,
-                stored_count=stored.count,
-                duplicate_count=batch.valid_count - stored.count - len(reused),
-                rejections=sorted((*batch.rejections, *reused), key=lambda refused: refused.row),
-            )
-            event = self._announce(stream_id, batch.sequence, stored) if stored.count else None
-            await _advance(driver, stream_id, outcome, stored, event)
-            self._failpoints.hit("before_commit")
+            return await self._finish(driver, stream_id, batch, stored, reused)
+
+    async def _finish(
+        self,
+        driver: Any,
+        stream_id: UUID,
+        batch: CheckedBatch,
+        stored: StoredRows,
+        reused: Sequence[RowRejection],
+    ) -> BatchOutcome:
+        """The last of a batch's transaction, once its rows are in the table."""
+        self._failpoints.hit("after_rows")
+        outcome = BatchOutcome(
+            sequence=batch.sequence,
+            stored_count=stored.count,
+            duplicate_count=batch.valid.count - stored.count - len(reused),
+            rejections=sorted((*batch.rejections, *reused), key=lambda refused: refused.row),
+        )
+        event = self._announce(stream_id, batch.sequence, stored) if stored.count else None
+        await _advance(driver, stream_id, outcome, stored, event)
+        self._failpoints.hit("before_commit")
         return outcome
 
 
-async def _lock_cursor(
-    connection: AsyncConnection, stream_id: UUID, unchecked: set[tuple[UUID, UUID]]
-) -> int:
+async def _lock_cursor(driver: Any, stream_id: UUID, unchecked: Configs) -> int:
     """The stream's cursor, after each of the configurations was found. Raises LookupError."""
-    values = {
-        "stream_id": stream_id,
-        "models": [model_id for model_id, _ in unchecked],
-        "configs": [config_id for _, config_id in unchecked],
-    }
-    cursor = (await connection.execute(_LOCK_CURSOR, values)).one_or_none()
+    cursor = await driver.fetchrow(_LOCK_CURSOR, stream_id, unchecked.models, unchecked.ids)
     if cursor is None:
         raise LookupError(f"stream {stream_id} was not opened")
-    if cursor.unknown:
-        raise LookupError(f"configurations {cursor.unknown} of a batch do not exist")
-    return int(cursor.next_sequence)
+    if cursor["unknown"]:
+        raise LookupError(f"configurations {cursor['unknown']} of a batch do not exist")
+    return int(cursor["next_sequence"])
 
 
 def _gap(sequence: int, expected: int) -> ServemarkError:
@@ -203,7 +237,7 @@ async def _store_fresh(
             columns=COPY_COLUMNS,
             format="binary",
         )
-    return StoredRows(batch.valid_count, batch.touched), []
+    return batch.valid, []
 
 
 async def _document(batch: CheckedBatch, days: Sequence[Day]) -> AsyncIterator[bytes]:
@@ -221,10 +255,13 @@ async def _advance(
     stored: StoredRows,
     event: OutboxEvent | None,
 ) -> None:
-    """Moves the cursor on, and notes what to calculate again, the refused rows, the event."""
+    """Moves the cursor on, and notes what to calculate again, the refused rows, the event.
+
+    Raises LookupError if the cursor is not at this batch.
+    """
     refused = outcome.rejections
     days = sorted(stored.model_days)
-    await driver.execute(
+    done = await driver.execute(
         _ADVANCE,
         stream_id,
         outcome.sequence,
@@ -240,5 +277,7 @@ async def _advance(
         event.id if event else None,
         event.topic if event else None,
         event.payload if event else None,
-        list(stored.config_ids),
+        stored.config_ids,
     )
+    if done != "UPDATE 1":
+        raise LookupError(f"the cursor of stream {stream_id} is not at {outcome.sequence}")

@@ -92,14 +92,15 @@ async def store_compared(
         format="binary",
     )
     new_count, reused = await _compared(driver, targets)
-    stored = StoredRows(0, frozenset())
+    stored = StoredRows()
     if new_count:
         among_columns = any(target.columnar for target in targets)
         groups = await driver.fetch(_INSERT_AMONG_COLUMNS if among_columns else _INSERT)
         stored = StoredRows(
             # Counted by RETURNING: a command tag may count rows that were not inserted.
             sum(group["row_count"] for group in groups),
-            frozenset((group[0], group[1], group[2]) for group in groups),
+            list({group["config_id"] for group in groups}),
+            frozenset((group["model_id"], group["benchmark_date"]) for group in groups),
         )
         # Again, in a statement that sees the rows of this batch and those that a concurrent one
         # committed meanwhile.

@@ -3,6 +3,11 @@
 One calculation serves the roll-up and the readers: a reader calculates the days that are marked
 itself, from the same snapshot that it reads the others from, and so sees what the results say. A
 day's statistics outlive its results: what was counted from more of them than are there now stays.
+
+A continuous aggregate of TimescaleDB does not take the table's place on any storage profile. Late
+results of a day that was materialised are missing from it until the next refresh; a refresh over a
+day that retention dropped loses the day; and partitions and the Apache licence have none.
+tests/rpc/ingest/test_continuous_aggregate.py compares the two.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

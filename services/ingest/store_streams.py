@@ -1,10 +1,11 @@
 """SQL for streams and the configurations their headers name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import ARRAY, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +17,8 @@ from services.ingest.records import (
     DictionaryEntry,
     Failure,
     NewConfig,
+    Parts,
+    Shape,
     Source,
     Stream,
     StreamProgress,
@@ -40,6 +43,8 @@ _KEY_TYPES: dict[str, Any] = {
     "data_parallel": Integer(),
     "expert_parallel": Integer(),
 }
+_PARTS = tuple(field.name for field in fields(Parts))
+_SHAPE = tuple(field.name for field in fields(Shape))
 _KEY = ", ".join(_KEY_TYPES)
 _NEVER_NULL = tuple(_KEY_TYPES)[:6]
 _wanted = ", ".join(f":{name}" for name in _KEY_TYPES)
@@ -63,6 +68,24 @@ _FIND_CONFIGS = text(
     f"FROM unnest({_wanted}) WITH ORDINALITY AS wanted ({_KEY}, position) "
     f"JOIN benchmark_configs AS config ON {_matches} AND config.org_id IS NULL"
 ).bindparams(*_arrays)
+
+_WRITE_ENTRIES = text(
+    """
+    INSERT INTO stream_configs (stream_id, config_index, model_id, config_id, failures)
+    SELECT :stream_id, config_index, model_id, config_id, failures::jsonb
+    FROM unnest(:indexes, :models, :configs, :failures)
+        AS entries (config_index, model_id, config_id, failures)
+    ON CONFLICT (stream_id, config_index) DO UPDATE SET
+        model_id = excluded.model_id, config_id = excluded.config_id, failures = excluded.failures
+    WHERE stream_configs.config_id IS NULL
+    """
+).bindparams(
+    bindparam("stream_id", type_=Uuid()),
+    bindparam("indexes", type_=ARRAY(Integer())),
+    bindparam("models", type_=ARRAY(Uuid())),
+    bindparam("configs", type_=ARRAY(Uuid())),
+    bindparam("failures", type_=ARRAY(Text())),
+)
 
 Failures = tuple[Failure, ...]
 
@@ -134,33 +157,24 @@ async def _write_entries(
         return
     keys = {index: entry for index, entry in entries.items() if isinstance(entry, NewConfig)}
     configs = await _get_or_create(connection, keys)
-    write = insert(stream_configs).values(
-        [
-            _entry_values(stream_id, index, entry, configs.get(index))
-            for index, entry in entries.items()
-        ]
-    )
+    configs_of = [keys.get(index) for index in entries]
     await connection.execute(
-        write.on_conflict_do_update(
-            index_elements=[stream_configs.c.stream_id, stream_configs.c.config_index],
-            set_={name: write.excluded[name] for name in ("model_id", "config_id", "failures")},
-            where=stream_configs.c.config_id.is_(None),
-        )
+        _WRITE_ENTRIES,
+        {
+            "stream_id": stream_id,
+            "indexes": list(entries),
+            "models": [None if config is None else config.parts.model_id for config in configs_of],
+            "configs": [configs.get(index) for index in entries],
+            "failures": [_failures_json(entry) for entry in entries.values()],
+        },
     )
 
 
-def _entry_values(
-    stream_id: UUID, index: int, entry: NewConfig | Failures, config_id: UUID | None
-) -> dict[str, Any]:
-    values: dict[str, Any] = {"stream_id": stream_id, "config_index": index}
+def _failures_json(entry: NewConfig | Failures) -> str:
     if isinstance(entry, NewConfig):
-        return values | {
-            "model_id": entry.parts.model_id,
-            "config_id": config_id,
-            "failures": [],
-        }
-    failures = [[failure.field, failure.reason, failure.detail] for failure in entry]
-    return values | {"model_id": None, "config_id": None, "failures": failures}
+        return "[]"
+    found = [[failure.field, failure.reason, failure.detail] for failure in entry]
+    return orjson.dumps(found).decode()
 
 
 async def _get_or_create(
@@ -179,8 +193,11 @@ async def _get_or_create(
 
 def _columns_of(keys: Sequence[NewConfig]) -> dict[str, list[Any]]:
     """The keys turned into one list a column, as `unnest` takes them."""
-    rows = [asdict(key.parts) | asdict(key.shape) | {"provenance": key.provenance} for key in keys]
-    return {name: [row[name] for row in rows] for name in _KEY_TYPES}
+    return {
+        **{name: [getattr(key.parts, name) for key in keys] for name in _PARTS},
+        **{name: [getattr(key.shape, name) for key in keys] for name in _SHAPE},
+        "provenance": [key.provenance for key in keys],
+    }
 
 
 async def _load(connection: AsyncConnection, stream_id: UUID) -> Stream | None:

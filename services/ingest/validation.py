@@ -118,11 +118,13 @@ def falling(columns: Columns) -> Bools:
     shape = (2, _LATENCIES // 2, len(columns))
     present = columns.has_figure[:_LATENCIES].reshape(shape)
     values = columns.figures[:_LATENCIES].reshape(shape)
-    # An absent percentile neither falls nor hides the one before it.
-    highest = np.maximum.accumulate(np.where(present, values, 0.0), axis=1)
-    found = present[:, 1:] & (values[:, 1:] < highest[:, :-1])
-    first = np.zeros((2, 1, len(columns)), np.bool_)
-    return np.concatenate((first, found), axis=1).reshape(_LATENCIES, len(columns))
+    found = np.zeros(shape, np.bool_)
+    # What is absent holds 0: it neither falls nor hides the one before it.
+    highest = values[:, 0].copy()
+    for place in range(1, shape[1]):
+        found[:, place] = present[:, place] & (values[:, place] < highest)
+        np.maximum(highest, values[:, place], out=highest)
+    return found.reshape(_LATENCIES, len(columns))
 
 
 def counts_out_of_range(columns: Columns) -> Bools:

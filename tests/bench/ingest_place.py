@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,20 +53,24 @@ class Place:
         """Takes every result away, and leaves nothing for a checkpoint to do."""
         servers.execute(self.dsn, "TRUNCATE ingest.benchmark_results", "CHECKPOINT")
 
-    def copy_out(self) -> Path:
-        """The stored rows in a file, in COPY's binary format, in order of id."""
-        document = self.folder / "rows.copy"
-        query = f"(SELECT {_COLUMNS} FROM ingest.benchmark_results ORDER BY id)"
-        self._psql(f"\\copy {query} TO '{document}' (FORMAT binary)")
-        return document
+    def copy_out(self, parts: int = 1) -> list[Path]:
+        """The stored rows in so many files of one size, in COPY's binary format, in order of id."""
+        rows = -(-self.stored() // parts)
+        documents = [self.folder / f"rows{part}of{parts}.copy" for part in range(parts)]
+        for part, document in enumerate(documents):
+            span = f"ORDER BY id OFFSET {part * rows} LIMIT {rows}"
+            query = f"(SELECT {_COLUMNS} FROM ingest.benchmark_results {span})"
+            self._psql(f"\\copy {query} TO '{document}' (FORMAT binary)")
+        return documents
 
-    def copy_in(self, document: Path) -> float:
-        """Seconds that psql takes to copy the file into the empty table."""
+    def copy_in(self, *documents: Path) -> float:
+        """Seconds that psql takes to copy the files into the empty table, each at the same time."""
         self.empty()
         started = time.perf_counter()
-        self._psql(
-            f"\\copy ingest.benchmark_results ({_COLUMNS}) FROM '{document}' (FORMAT binary)"
-        )
+        table = f"ingest.benchmark_results ({_COLUMNS})"
+        commands = [f"\\copy {table} FROM '{document}' (FORMAT binary)" for document in documents]
+        with ThreadPoolExecutor(len(commands)) as pool:
+            list(pool.map(self._psql, commands))
         return time.perf_counter() - started
 
     def cpu_seconds(self) -> tuple[float, float]:

@@ -52,7 +52,11 @@ def compress(dsn: str, *, again: bool = False) -> int:
     return len(chunks or ())
 
 
+def licence(dsn: str) -> str:
+    """The server's licence, `timescale` or `apache`; the database has TimescaleDB."""
+    return str(servers.fetch_value(dsn, "SELECT current_setting('timescaledb.license', true)"))
+
+
 def has_columnstore(dsn: str) -> bool:
     """Whether the server's licence lets days be compressed."""
-    licence = servers.fetch_value(dsn, "SELECT current_setting('timescaledb.license', true)")
-    return bool(licence == "timescale")
+    return licence(dsn) == "timescale"

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import orjson
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -33,9 +34,11 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=5.0,
+            pool_use_lifo=True,
             pool_pre_ping=False,
             # Rows and keys do not belong into the text of an error, which is logged.
             hide_parameters=True,
+            json_deserializer=orjson.loads,
             connect_args={
                 "timeout": 5.0,
                 "server_settings": {
@@ -77,6 +80,18 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def driver_transaction(self) -> AsyncIterator[Any]:
+        """One transaction on the driver itself, for where every trip to the server counts."""
+        async with self._direct() as connection, connection.driver.transaction():
+            left = deadline.remaining()
+            if left is not None:
+                await connection.fetch(
+                    "SELECT set_config('statement_timeout', $1, true)",
+                    str(max(1, int(left * 1000))),
+                )
+            yield connection.driver
+
+    @asynccontextmanager
     async def _direct(self) -> AsyncIterator["Snapshot"]:
         async with self.engine.connect() as connection:
             raw = await connection.get_raw_connection()
@@ -85,7 +100,7 @@ class Database:
                 yield Snapshot(driver)
             finally:
                 # The pool is not told of what goes past it.
-                if driver.is_closed():
+                if driver.is_closed() or driver.is_in_transaction():
                     await connection.invalidate()
 
     async def ready(self) -> bool:

@@ -18,8 +18,14 @@ from servemark.ingest.v1.benchmark_result_pb2 import ResultRow
 from tests.rpc.ingest.builders import as_columns, batch, header, now_ms, row, rows
 from tests.rpc.ingest.serving import AppendCall, Served, append, seed, serving
 from tests.support import servers
-from tests.support.days import drop_day, is_hypertable
-from tests.support.timescale import appear, database_before_timescale, require_timescale
+from tests.support.days import drop_day, is_hypertable, recorded
+from tests.support.timescale import (
+    appear,
+    compress,
+    database_before_timescale,
+    licence,
+    require_timescale,
+)
 
 require_timescale()
 pytestmark = pytest.mark.timescale
@@ -286,3 +292,50 @@ async def test_a_table_that_changed_since_an_interrupted_move_is_copied_anew(
     assert "Going on" not in said
     same = "SELECT count(*) FROM ingest.benchmark_results WHERE added = id::text"
     assert native.value(same) == 10
+
+
+@pytest.fixture
+async def apache(native_dsn: str) -> AsyncIterator[Served]:
+    """The service on a hypertable made as under the Apache licence; the licence has changed."""
+    # A server has one licence. These calls are what the migration does under the other one.
+    servers.execute(
+        native_dsn,
+        "CREATE EXTENSION timescaledb SCHEMA public",
+        "SELECT ingest.build_hypertable()",
+        "SELECT ingest.adopt_hypertable('timescale-apache', keep_partitions => false)",
+    )
+    if licence(native_dsn) != "timescale":
+        pytest.skip("the server's licence has no columnstore")
+    async with serving(native_dsn) as served:
+        yield served
+
+
+async def test_with_the_timescale_licence_old_days_of_a_hypertable_may_be_compressed(
+    apache: Served,
+) -> None:
+    policies = (
+        "SELECT array_agg(proc_name::text) FROM timescaledb_information.jobs "
+        "WHERE hypertable_name = 'benchmark_results'"
+    )
+    assert recorded(apache.dsn) == ("timescale-apache", None)
+    assert apache.value(policies) is None
+    await append(apache.stub, header(), batch(0, rows(40, now_ms() - 9 * DAY)))
+    async with streaming(apache.stub, 2) as streams:
+        await later(streams, 2)
+        moving = start_moving(apache.dsn)
+        said, _ = await asyncio.to_thread(moving.communicate)
+        await later(streams, 2)
+    assert moving.returncode == 0, said
+    assert recorded(apache.dsn) == ("timescale", None)
+    assert apache.value(policies) == ["policy_compression"]
+    assert apache.stored() == 40 + sum(len(stream.sent) for stream in streams)
+    # Nothing was moved, so no partitions are kept.
+    assert apache.value("SELECT to_regnamespace('ingest_native') IS NULL")
+    before = apache.value(CONTENT)
+    assert await asyncio.to_thread(compress, apache.dsn) > 0
+    assert apache.value("SELECT bool_and(is_compressed) FROM ingest.result_days()")
+    assert apache.value(CONTENT) == before
+    again = start_moving(apache.dsn)
+    said, _ = await asyncio.to_thread(again.communicate)
+    assert again.returncode != 0
+    assert "the profile is timescale" in said

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from services.ingest.flow import MemoryGate, read_ahead
+from services.ingest.flow import MemoryGate, Taken, read_ahead
 
 ROOMY = 1 << 40
 
@@ -42,9 +42,18 @@ class Source:
         return item
 
 
-def reading(source: Source, gate: MemoryGate) -> AsyncGenerator[Item]:
+def reading(source: Source, gate: MemoryGate) -> AsyncGenerator[Taken[Item]]:
     """The items of a source, each of which holds ten bytes, 16 at a time."""
     return read_ahead(source.items(), source.check, lambda _: 10, 16, gate)
+
+
+async def numbers(reader: AsyncGenerator[Taken[Item]]) -> list[int]:
+    """The numbers of all items, each done with before the next is asked for."""
+    found = []
+    async for taken in reader:
+        found.append(taken.item.number)
+        taken.done()
+    return found
 
 
 async def settled() -> None:
@@ -55,26 +64,32 @@ async def settled() -> None:
 
 async def test_items_come_in_order_and_end() -> None:
     source = Source(40)
-    got = [item.number async for item in reading(source, MemoryGate(ROOMY))]
-    assert got == list(range(40))
+    assert await numbers(reading(source, MemoryGate(ROOMY))) == list(range(40))
 
 
 async def test_no_more_than_the_limit_is_taken_in_and_not_done() -> None:
     source = Source(40)
     reader = reading(source, MemoryGate(ROOMY))
-    await anext(reader)
+    first = await anext(reader)
+    second = await anext(reader)
     await settled()
     assert source.taken == 16
-    # Asking for the next says that the first is done.
-    await anext(reader)
+    # Which is done first is the consumer's affair; twice done counts once.
+    second.done()
+    second.done()
     await settled()
     assert source.taken == 17
+    first.done()
+    await settled()
+    assert source.taken == 18
+    with pytest.raises(LookupError):
+        first.item  # noqa: B018
     await reader.aclose()
 
 
 async def test_an_error_comes_after_the_items_before_it() -> None:
     reader = reading(Source(3, ValueError("broken")), MemoryGate(ROOMY))
-    assert [(await anext(reader)).number for _ in range(3)] == [0, 1, 2]
+    assert [(await anext(reader)).item.number for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="broken"):
         await anext(reader)
 
@@ -83,7 +98,7 @@ async def test_nothing_is_read_while_the_process_holds_its_limit() -> None:
     gate = MemoryGate(35)
     first, second = Source(20), Source(20)
     slow = reading(first, gate)
-    await anext(slow)
+    taken = [await anext(slow) for _ in range(3)]
     await settled()
     assert (first.taken, gate.held) == (4, 40)
     other = reading(second, gate)
@@ -91,24 +106,29 @@ async def test_nothing_is_read_while_the_process_holds_its_limit() -> None:
     await settled()
     assert second.taken == 0
     # A stream that has much in hand already does not take the next place before it, either.
-    await anext(slow)
+    taken[0].done()
     await settled()
-    await anext(slow)
+    taken[1].done()
     async with asyncio.timeout(5):
-        assert (await waiting).number == 0
+        last = await waiting
+    assert last.item.number == 0
     await slow.aclose()
     await other.aclose()
+    taken[2].done()
+    last.done()
     assert gate.held == 0
 
 
 async def test_what_waits_is_let_go_when_the_consumer_leaves() -> None:
     gate = MemoryGate(ROOMY)
     reader = reading(Source(40), gate)
-    await anext(reader)
+    taken = await anext(reader)
     await settled()
     assert gate.held == 160
     await reader.aclose()
     await settled()
+    assert gate.held == 10
+    taken.done()
     assert gate.held == 0
 
 
@@ -126,10 +146,12 @@ async def test_what_arrives_when_the_room_is_gone_waits_unchecked() -> None:
         assert len(done) == min(4 + turn, 8)
         if turn < 4:
             await readers[waiting.index(done[turn])].aclose()
+            done[turn].result().done()
             await settled()
         assert gate.held <= 40
-    for reader in readers:
+    for reader, task in zip(readers, waiting, strict=True):
         await reader.aclose()
+        task.result().done()
     await settled()
     assert gate.held == 0
 
@@ -148,7 +170,8 @@ async def test_a_refused_item_and_a_consumer_that_leaves_in_a_check_hold_nothing
         return item
 
     reader = read_ahead(Source(3).items(), refuse, lambda _: 10, 16, gate)
-    assert (await anext(reader)).number == 0
+    first = await anext(reader)
+    first.done()
     with pytest.raises(ValueError, match="refused"):
         await anext(reader)
     assert gate.held == 0
@@ -176,7 +199,8 @@ async def test_an_idle_call_keeps_no_item_that_is_done() -> None:
         return item
 
     reader = read_ahead(one_then_nothing(), same, lambda _: 10, 16, MemoryGate(ROOMY))
-    assert (await anext(reader)).number == 0
+    taken = await anext(reader)
+    taken.done()
     waiting = asyncio.create_task(anext(reader))
     await settled()
     assert alive[0]() is None

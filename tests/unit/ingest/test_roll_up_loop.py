@@ -48,6 +48,27 @@ async def test_it_takes_a_twentieth_of_the_time_while_marks_keep_coming() -> Non
     assert share < 0.05 + SPENT * 1.5 / 0.5
 
 
+async def test_the_first_marks_after_a_pause_may_be_the_first_of_many() -> None:
+    started = time.perf_counter()
+    first: list[float] = []
+
+    async def newest() -> datetime | None:
+        now = time.perf_counter() - started
+        return None if now < 0.1 else datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=now)
+
+    async def turn() -> Turn:
+        first.append(time.perf_counter() - started)
+        return Turn()
+
+    loop = asyncio.create_task(RollUp(newest, turn, interval=0.02).run())
+    await asyncio.sleep(0.5)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    # The turn at the start looks for a new day; the next comes ten looks after the first mark.
+    assert first[0] < 0.1
+    assert first[1] >= 0.1 + 0.15
+
+
 @pytest.mark.parametrize("made", [None, datetime(2026, 3, 1, tzinfo=UTC)])
 async def test_it_does_not_pause_once_they_have_stopped(made: datetime | None) -> None:
     async def newest() -> datetime | None:

@@ -7,10 +7,12 @@ import pytest
 
 from servemark.ranking.v1.candidate_pb2 import ExclusionReason, Notice
 from servemark.type.v1.provenance_pb2 import Provenance
+from services.ranking.answers import answers_of
 from services.ranking.candidates import Filter, PriceBasis
 from services.ranking.convert_answers import recommend_response_to_proto
 from services.ranking.limits import Limit
 from services.ranking.matrix import Matrix
+from services.ranking.options import Options, Target
 from services.ranking.recommend import Answer, Request, recommend
 from services.ranking.references import establish
 from services.ranking.topsis import Normalization
@@ -299,8 +301,11 @@ def test_the_same_request_on_the_same_facts_gives_the_same_bytes(
             normalization=normalization,
             max_excluded=10,
             limits=(Limit(TTFT, 80.0),),
+            options=Options(acceptability=True, confidence=True),
+            target=Target(100.0),
         )
-        response = recommend_response_to_proto(recommend(matrix, request))
+        found = recommend(matrix, request)
+        response = recommend_response_to_proto(found, answers_of(found))
         return response.SerializeToString(deterministic=True)
 
     rows = three().rows
@@ -309,17 +314,16 @@ def test_the_same_request_on_the_same_facts_gives_the_same_bytes(
 
 def test_the_answer_holds_at_most_what_was_asked_for_but_counts_all() -> None:
     rows = [config(n, ttft_p50_ms=10.0 * n) for n in range(1, 31)]
-    response = recommend_response_to_proto(
-        recommend(
-            matrix_of(rows),
-            Request(
-                weights=((TTFT, 1.0),),
-                limits=(Limit(TTFT, 250.0),),
-                max_results=2,
-                max_excluded=3,
-            ),
-        )
+    found = recommend(
+        matrix_of(rows),
+        Request(
+            weights=((TTFT, 1.0),),
+            limits=(Limit(TTFT, 250.0),),
+            max_results=2,
+            max_excluded=3,
+        ),
     )
+    response = recommend_response_to_proto(found, answers_of(found))
     assert [r.alternative.config_id for r in response.recommendations] == [
         identifier(1),
         identifier(2),
