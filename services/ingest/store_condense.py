@@ -12,7 +12,7 @@ from uuid import UUID
 
 from services.ingest.metrics import SUMMARY_COLUMNS
 from services.ingest.store_filter import Arguments, where
-from services.ingest.store_pool import POOL_COLUMNS, newest, pooled, requests
+from services.ingest.store_pool import POOL_COLUMNS, newest, pooled, requests, total
 
 # The statistics of a figure: the column of `config_summaries`, and what makes them of runs.
 STATISTICS: Final = {
@@ -54,8 +54,8 @@ def _each(name: str, kind: str, terms: Iterable[str]) -> Field:
 RUN_COUNT: Final = _of("run_count", "config_id", "count({})")
 OLDEST: Final = _of("oldest_benchmarked_at", "benchmarked_at", "min({})")
 OTHER_FIELDS: Final = (
-    _of("request_count", "request_count", "coalesce(sum({}), 0)::bigint"),
-    _of("failed_request_count", "failed_request_count", "coalesce(sum({}), 0)::bigint"),
+    _of("request_count", "request_count", total("sum({})")),
+    _of("failed_request_count", "failed_request_count", total("sum({})")),
     _of("newest_benchmarked_at", "benchmarked_at", "max({})"),
     _of("tools", "tool", "array_agg(DISTINCT {})"),
 )

@@ -93,8 +93,8 @@ _CALCULATION: Final = """
             count(throughput_tokens_sec) AS throughput_runs,
             count(ttft_p50_ms) AS latency_runs,
             count(ttft_sketch) AS sketch_runs,
-            sum(request_count) AS request_count,
-            sum(failed_request_count) AS failed_request_count
+            least(sum(request_count), 9223372036854775807) AS request_count,
+            least(sum(failed_request_count), 9223372036854775807) AS failed_request_count
         FROM benchmark_results AS result
         WHERE result.model_version_id = ANY($2::uuid[])
             AND result.benchmarked_at >= $3 AND result.benchmarked_at < $4

@@ -72,10 +72,10 @@ def _of(column: str) -> str:
     return f"run.{column} IS NOT NULL"
 
 
-def _over_all(column: str, known: str, total: str, scale: str) -> tuple[str, str, str]:
-    """A total over the time of all runs, which is in microseconds."""
+def _over_all(column: str, known: str, amount: str, scale: str) -> tuple[str, str, str]:
+    """An amount over the time of all runs, which is in microseconds."""
     time = f"sum(({_SECONDS} * 1e6)::bigint) FILTER (WHERE {known})"
-    return _if_all(column, known, f"{total}::float8 / {time}::float8 * {scale}")
+    return _if_all(column, known, f"{amount}::float8 / {time}::float8 * {scale}")
 
 
 def _if_all(column: str, known: str, value: str) -> tuple[str, str, str]:
@@ -88,9 +88,14 @@ def _if_all(column: str, known: str, value: str) -> tuple[str, str, str]:
     )
 
 
+def total(summed: str) -> str:
+    """The term of a sum of counts, which may be beyond what a count can say; 0 for no rows."""
+    return f"least(coalesce({summed}, 0), {2**63 - 1})::bigint"
+
+
 def requests(column: str) -> str:
     """The term of the requests of the `run`s that have the figure, where known."""
-    return f"coalesce(sum(run.request_count) FILTER (WHERE {_of(column)}), 0)"
+    return total(f"sum(run.request_count) FILTER (WHERE {_of(column)})")
 
 
 def newest(column: str) -> str:

@@ -8,7 +8,11 @@ import pytest
 
 from servemark.client.sketch import sketch_of
 from servemark.ingest.v1.benchmark_result_pb2 import ResultRow
-from servemark.ingest.v1.result_query_pb2 import ConfigSummary, PooledMetric
+from servemark.ingest.v1.result_query_pb2 import (
+    ConfigSummary,
+    ListDailyModelStatsRequest,
+    PooledMetric,
+)
 from servemark.type.v1.metric_pb2 import Metric
 from tests.rpc.ingest.builders import batch, config, header, now_ms, row
 from tests.rpc.ingest.rolling import read_summaries, roll_up_all
@@ -129,7 +133,7 @@ EXTREMES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("requests", [1, 10**9, 2**31 - 1])
+@pytest.mark.parametrize("requests", [1, 10**9, 2**31 - 1, 2**62])
 async def test_no_figure_that_is_taken_in_stops_the_condensing(
     ingest_dsn: str, requests: int
 ) -> None:
@@ -148,6 +152,8 @@ async def test_no_figure_that_is_taken_in_stops_the_condensing(
         await roll_up_all(ingest_dsn)
         assert await read_summaries(ingest.stub) == before
         assert len(before) == len(shapes)
+        daily = await ingest.stub.ListDailyModelStats(ListDailyModelStatsRequest())
+        assert len(daily.daily_model_stats) == 1
 
 
 async def test_each_figure_says_how_many_requests_and_until_when(ingest: Served) -> None:

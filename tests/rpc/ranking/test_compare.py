@@ -38,7 +38,7 @@ USD_HOUR = Metric.METRIC_USD_PER_HOUR
 
 @pytest.fixture(scope="module")
 async def made(module_database: str) -> AsyncIterator[World]:
-    """A world of five configurations; `ids` has theirs: slow, near, fast, lone, other."""
+    """A world of a few configurations, of which `ids` has the ids by short names."""
     async with world(module_database) as small:
         configs = {
             "slow": {"hardware": H100},
@@ -59,9 +59,17 @@ async def made(module_database: str) -> AsyncIterator[World]:
             run(hardware=UNPRICED, ttft_p50_ms=103.0, memory_used_gb=20.0),
             run(LARGE, concurrency=1, ttft_p50_ms=200.0, memory_used_gb=60.0),
             run(provenance=Provenance.PROVENANCE_SIMULATED, ttft_p50_ms=1.0),
+            run(LARGE, L4, ttft_p50_ms=103.1),
+            # A simulator repeats itself; real runs do not.
+            *(
+                run(provenance=Provenance.PROVENANCE_SIMULATED, concurrency=n, ttft_p50_ms=1.0 * n)
+                for n in range(10, 20)
+                for _ in range(2)
+            ),
         )
-        names = ["slow"] * 3 + ["near"] * 3 + ["fast"] * 3 + ["lone", "other", "simulated"]
-        small.ids |= dict(zip(names, stored, strict=True))
+        singles = ["lone", "other", "simulated", "twin"]
+        names = ["slow"] * 3 + ["near"] * 3 + ["fast"] * 3 + singles
+        small.ids |= dict(zip(names, stored, strict=False))
         await small.ranking.RefreshRankings(RefreshRankingsRequest(), timeout=30)
         yield small
 
@@ -127,6 +135,10 @@ async def test_a_single_run_spreads_as_is_typical_of_the_others(made: World) -> 
     [close] = differences(answer, TTFT)
     assert close.HasField("relative_low")
     assert not close.above_noise
+    # Typical of measured ones: what was simulated has no say.
+    [two_singles] = differences(await compare(made, "lone", "twin"), TTFT)
+    assert two_singles.relative_high > 0.01
+    assert not two_singles.above_noise
     # Of the memory nobody has several runs.
     answer = await compare(made, "lone", "other", metrics=[MEMORY])
     [unknown] = differences(answer, MEMORY)

@@ -22,6 +22,7 @@ from services.ranking.refresh import Refresher
 from services.ranking.settings import RankingSettings
 from services.ranking.store_matrix import MatrixStore
 from tests.rpc.ranking.world import H100, L4, LARGE, SMALL, World, run, world
+from tests.support import servers
 
 NOW_US = time.time_ns() // 1000
 
@@ -153,6 +154,26 @@ async def test_results_of_what_was_archived_bring_nothing_back(growing: Growing)
     matrix = await refresher.refresh(ids[1:])
     assert [row.model for row in matrix.rows] == [SMALL]
     assert matrix.content == await growing.scratch()
+
+
+async def test_nothing_is_built_upon_a_matrix_that_cannot_be_read(
+    growing: Growing, migrated_database: str
+) -> None:
+    made, refresher = growing.world, growing.refresher
+    await made.store(run(ttft_p50_ms=7.0), run(concurrency=2, ttft_p50_ms=6.0))
+    await refresher.refresh()
+    # As code that writes facts in another way would have published it.
+    servers.execute(
+        migrated_database,
+        "INSERT INTO ranking.matrix_versions SELECT version + 1, 'other', alternative_count, "
+        "price_boundary_at, made_at FROM ranking.matrix_versions",
+        "DELETE FROM ranking.matrix_rows",
+    )
+    ids = await made.store(run(concurrency=3, ttft_p50_ms=5.0))
+    growing.asked.of.clear()
+    matrix = await refresher.refresh(ids)
+    assert growing.asked.of == [set()]
+    assert (len(matrix.rows), matrix.version) == (3, 3)
 
 
 async def test_what_another_process_published_is_built_upon(
