@@ -22,6 +22,8 @@ from services.ranking.store_events import EventStore
 log = structlog.get_logger()
 
 TOPICS = ("results", "catalog")
+# With more configurations than that to read anew, everything is read.
+_MOST_CONFIGS = 2000
 _MAX_WAIT_SECONDS = 10.0
 _PING_SECONDS = 1.0
 _HOUR = 3600.0
@@ -46,7 +48,10 @@ class Follower:
         # What happened while this process was down is not known.
         self._dirty = asyncio.Event()
         self._dirty.set()
-        self._refreshed = time.monotonic()
+        # Configurations that got results; None: anything may have changed.
+        self._changed: set[str] | None = None
+        # When everything was read.
+        self._whole = time.monotonic()
         self._forgot: float | None = None
 
     async def handle(self, events: Sequence[Event]) -> None:
@@ -61,7 +66,18 @@ class Follower:
         if unusable:
             log.warning("events that cannot be used", count=len(unusable))
         if await self._events.remember(known, unusable):
+            self._note(events)
             self._dirty.set()
+
+    def _note(self, events: Sequence[Event]) -> None:
+        """Remembers what the events say has changed."""
+        for event in events:
+            if event.WhichOneof("payload") != "results_stored":
+                self._changed = None
+            elif self._changed is not None:
+                self._changed |= set(event.results_stored.config_ids)
+        if self._changed is not None and len(self._changed) > _MOST_CONFIGS:
+            self._changed = None
 
     async def run(self) -> None:
         """Follows until cancelled. A service that is away is waited for, not fatal."""
@@ -72,20 +88,24 @@ class Follower:
             # Under a steady flow of events, half of the time is left for answering calls.
             await asyncio.sleep(max(self._settings.ranking_debounce_seconds, took))
             self._dirty.clear()
+            changed, self._changed = self._changed, set()
             started = time.monotonic()
             try:
-                await self._follow()
+                await self._follow(changed)
                 failures = 0
             except asyncio.CancelledError:
                 raise
             except Exception as error:
+                self._changed = None
                 failures += 1
                 if failures == 1:
                     log.warning("refresh waits", error=type(error).__name__, text=str(error)[:200])
                 self._dirty.set()
                 await asyncio.sleep(min(_MAX_WAIT_SECONDS, 0.2 * 2 ** min(failures, 10)))
-            self._refreshed = time.monotonic()
-            took = min(_MAX_WAIT_SECONDS, self._refreshed - started) if not failures else 0.0
+            ended = time.monotonic()
+            if changed is None and not failures:
+                self._whole = ended
+            took = min(_MAX_WAIT_SECONDS, ended - started) if not failures else 0.0
 
     async def watch(self) -> None:
         """Takes over what other processes of this service have stored, until cancelled."""
@@ -98,8 +118,8 @@ class Follower:
                 log.debug("watch waits", error=type(error).__name__)
             await asyncio.sleep(1.0)
 
-    async def _follow(self) -> None:
-        matrix = await self._refresher.refresh()
+    async def _follow(self, changed: set[str] | None) -> None:
+        matrix = await self._refresher.refresh(changed)
         made = await self._generations.follow(matrix)
         if made:
             log.info("rankings stored", count=made, matrix_version=matrix.version)
@@ -108,16 +128,25 @@ class Follower:
             self._forgot = time.monotonic()
 
     async def _due(self) -> bool:
-        """Whether to refresh: at once after an event, and when it is time for it without one."""
+        """Whether to refresh: at once after an event, and when it is time for it without one.
+
+        Events may be lost, so whenever it is time, everything is read.
+        """
         quiet = self._settings.ranking_reconcile_without_events_seconds
         regular = self._settings.ranking_reconcile_seconds
         try:
             async with asyncio.timeout(min(quiet, regular)):
                 await self._dirty.wait()
-            return True
         except TimeoutError:
-            waited = time.monotonic() - self._refreshed
-            return waited >= regular or (waited >= quiet and not await self._events_come())
+            waited = time.monotonic() - self._whole
+            if waited < regular and (waited < quiet or await self._events_come()):
+                return False
+            self._changed = None
+        else:
+            # A steady flow of events does not put it off.
+            if time.monotonic() - self._whole >= regular:
+                self._changed = None
+        return True
 
     async def _events_come(self) -> bool:
         if self._redis is None:

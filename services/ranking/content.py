@@ -6,7 +6,7 @@ digest makes another matrix version.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -121,6 +121,14 @@ def content_of(
         use_cases=tuple(sorted(use_cases, key=lambda use_case: use_case.id)),
         price_boundary_us=max((at for at in ends if at <= now_us), default=None),
     )
+
+
+def with_rows(
+    before: Content, config_ids: Collection[str], rows: Iterable[ConfigRow], now_us: int
+) -> Content:
+    """The content with only these configurations read anew: those without a row are gone."""
+    kept = (row for row in before.rows if row.config_id not in config_ids)
+    return content_of((*kept, *rows), before.prices, before.use_cases, now_us)
 
 
 def entries(content: Content) -> list[Entry]:

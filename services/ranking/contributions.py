@@ -35,7 +35,7 @@ Bools = npt.NDArray[np.bool_]
 BASELINE = 0.5
 """The score midway between the ideal and the anti-ideal, from which contributions count."""
 
-MAX_CRITERIA = 14
+MAX_CRITERIA = 15
 """As many as there are metrics. The time doubles with each criterion."""
 
 BLOCK_CELLS = 1 << 13

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from servemark.ranking.v1.candidate_pb2 import (
-    Alternative,
     ExcludedAlternative,
     ExclusionCount,
     Notice,
@@ -17,15 +16,24 @@ from servemark.ranking.v1.recommend_pb2 import (
     RecommendResponse,
 )
 from servemark.ranking.v1.recommend_pb2 import Normalization as NormalizationMessage
-from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
-from servemark.type.v1.provenance_pb2 import Provenance
-from services.ranking.candidates import Candidates
+from servemark.type.v1.metric_pb2 import Metric, MetricWeight
+from services.ranking.answers import Answers
+from services.ranking.convert_alternatives import (
+    alternative_to_proto,
+    limit_to_proto,
+    limits_to_proto,
+)
 from services.ranking.convert_cells import cells_to_proto
 from services.ranking.convert_dominance import dominance_to_proto
-from services.ranking.convert_prices import price_to_proto
+from services.ranking.convert_explanations import (
+    Explanations,
+    infeasible_to_proto,
+    stability_to_proto,
+)
+from services.ranking.convert_options import options_to_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import Explainer, explainer
-from services.ranking.limits import UNKNOWN, Limit
+from services.ranking.limits import UNKNOWN
 from services.ranking.metrics import METRICS, PRICES
 from services.ranking.notices import Message
 from services.ranking.pareto_front import Front
@@ -40,7 +48,7 @@ NORMALIZATION_TO_PROTO = {
 }
 
 
-def recommend_response_to_proto(answer: Answer) -> RecommendResponse:
+def recommend_response_to_proto(answer: Answer, answers: Answers) -> RecommendResponse:
     """The whole answer to Recommend."""
     request, ranking = answer.request, answer.ranking
     excluded = answer.screened.excluded()[: request.max_excluded]
@@ -51,22 +59,32 @@ def recommend_response_to_proto(answer: Answer) -> RecommendResponse:
         weights=weights_to_proto(answer.weights),
         limits=limits_to_proto(answer.limits),
         normalization=NORMALIZATION_TO_PROTO[request.normalization],
-        recommendations=recommendations_to_proto(answer),
+        recommendations=recommendations_to_proto(answer, answers),
         candidate_count=len(answer.candidates),
         ranked_count=0 if ranking is None else ranking.who.size,
         exclusion_counts=exclusion_counts_to_proto(answer.screened),
         excluded=[_excluded(answer.screened, int(index)) for index in excluded],
-        notices=notices_to_proto(answer.notices),
+        notices=notices_to_proto(sorted((*answer.notices, *answers.notices), key=_by_kind)),
+        infeasible=infeasible_to_proto(answer, answers.shortfall) if answers.shortfall else None,
+        stability=stability_to_proto(answer, answers),
+        answers=options_to_proto(request.options),
     )
 
 
-def recommendations_to_proto(answer: Answer) -> list[Recommendation]:
+def _by_kind(notice: Message) -> tuple[int, int]:
+    return notice.kind, notice.metric
+
+
+def recommendations_to_proto(answer: Answer, answers: Answers) -> list[Recommendation]:
     """The recommendations, best first, at most as many as asked for."""
     explain = explainer(answer)
     if explain is None:
         return []
-    order = explain.ranking.result.order[: answer.request.max_results]
-    return [_recommendation(explain, int(place)) for place in order]
+    explanations = Explanations(answer, answers, explain.ranking)
+    return [
+        _recommendation(explain, explanations, at, place)
+        for at, place in enumerate(answer.shown.tolist())
+    ]
 
 
 def front_to_proto(front: Front) -> GetParetoFrontResponse:
@@ -99,7 +117,9 @@ def _point(front: Front, place: int) -> ParetoPoint:
     )
 
 
-def _recommendation(explain: Explainer, place: int) -> Recommendation:
+def _recommendation(
+    explain: Explainer, explanations: Explanations, at: int, place: int
+) -> Recommendation:
     answer, ranking = explain.answer, explain.ranking
     candidates, index = answer.candidates, int(ranking.who[place])
     result = ranking.result
@@ -125,6 +145,11 @@ def _recommendation(explain: Explainer, place: int) -> Recommendation:
         ],
         limit_checks=_limit_checks(answer.screened, index),
         reasons=explain.reasons(place),
+        dominance=explanations.dominance(at),
+        contributions=explanations.contributions(at),
+        acceptability=explanations.acceptability(at),
+        confidence=explanations.confidence(at),
+        replicas=explanations.replicas(at),
     )
 
 
@@ -133,7 +158,7 @@ def _limit_checks(screened: Screened, index: int) -> list[LimitCheck]:
     for verdicts in screened.verdicts:
         place, verdict = int(verdicts.decided_by[index]), int(verdicts.verdict[index])
         check = LimitCheck(
-            limit=_limit(verdicts.limit),
+            limit=limit_to_proto(verdicts.limit),
             verdict=LimitVerdict.ValueType(verdict),
             decided_by=METRICS[place].metric,
         )
@@ -141,40 +166,6 @@ def _limit_checks(screened: Screened, index: int) -> list[LimitCheck]:
             check.value = float(screened.candidates.value[index, place])
         checks.append(check)
     return checks
-
-
-def alternative_to_proto(candidates: Candidates, index: int) -> Alternative:
-    """Candidate `index` with its names, its operating point and its price."""
-    row, price = candidates.row(index), candidates.price(index)
-    tensor, pipeline, data, expert = row.parallelism
-    return Alternative(
-        config_id=row.config_id,
-        model_id=row.model_id,
-        model=row.model,
-        model_version=row.model_version,
-        quantization=row.quantization,
-        hardware_config_id=row.hardware_config_id,
-        hardware=row.hardware,
-        gpu_type=row.gpu_type,
-        gpu_count=row.gpu_count,
-        cloud_provider=row.cloud_provider,
-        framework=row.framework,
-        framework_version=row.framework_version,
-        workload_type=row.workload_type,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        concurrency=row.concurrency,
-        request_rate=row.request_rate,
-        provenance=Provenance.ValueType(row.provenance),
-        run_count=row.run_count,
-        newest_benchmark_time=time_to_proto(row.newest_benchmark_us),
-        tools=row.tools,
-        price=price_to_proto(price) if price is not None else None,
-        tensor_parallelism=tensor,
-        pipeline_parallelism=pipeline,
-        data_parallelism=data,
-        expert_parallelism=expert,
-    )
 
 
 def _excluded(screened: Screened, index: int) -> ExcludedAlternative:
@@ -211,12 +202,3 @@ def weights_to_proto(weights: Iterable[tuple[int, float]]) -> list[MetricWeight]
     return [
         MetricWeight(metric=Metric.ValueType(metric), weight=weight) for metric, weight in weights
     ]
-
-
-def limits_to_proto(limits: Iterable[Limit]) -> list[MetricLimit]:
-    """Limits as messages."""
-    return [_limit(limit) for limit in limits]
-
-
-def _limit(limit: Limit) -> MetricLimit:
-    return MetricLimit(metric=Metric.ValueType(limit.metric), limit=limit.bound)

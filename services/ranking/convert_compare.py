@@ -16,7 +16,8 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from servemark.type.v1.metric_pb2 import Metric
 from services.ranking.compare import CompareRequest, Comparison
 from services.ranking.convert import metrics_from_proto
-from services.ranking.convert_answers import alternative_to_proto, notices_to_proto
+from services.ranking.convert_alternatives import alternative_to_proto
+from services.ranking.convert_answers import notices_to_proto
 from services.ranking.convert_cells import cells_to_proto
 from services.ranking.convert_prices import price_basis_from_proto
 from services.ranking.convert_time import time_to_proto

@@ -16,12 +16,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from servemark.ranking.v1.ranking_pb2 import RankingGeneration
 from servemark.ranking.v1.recommend_pb2 import Recommendation
 from servemark.runtime.ids import uuid7
+from services.ranking.answers import answers_of
 from services.ranking.content import UseCase
-from services.ranking.convert_answers import (
-    limits_to_proto,
-    recommendations_to_proto,
-    weights_to_proto,
-)
+from services.ranking.convert_alternatives import limits_to_proto
+from services.ranking.convert_answers import recommendations_to_proto, weights_to_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.matrix import Matrix
 from services.ranking.metrics import info_of
@@ -139,7 +137,9 @@ def _ranked(matrix: Matrix, use_case: UseCase) -> tuple[RankingGeneration, list[
     head = RankingGeneration(
         weights=weights_to_proto(answer.weights), limits=limits_to_proto(answer.limits)
     )
-    return head, [_stored(message) for message in recommendations_to_proto(answer)]
+    return head, [
+        _stored(message) for message in recommendations_to_proto(answer, answers_of(answer))
+    ]
 
 
 def _stored(message: Recommendation) -> StoredRank:

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from services.ranking.content import (
     TokenSpan,
     UseCase,
     content_of,
+    with_rows,
 )
 from services.ranking.convert_time import micros_from_proto
 from services.ranking.metrics import MEASURED
@@ -66,8 +67,35 @@ class InputReader:
     async def read(self, now_us: int) -> Content:
         """The facts as they are now. Raises DEPENDENCY_UNAVAILABLE if a service does not answer."""
         summaries = [summary async for summary in self._summaries()]
+        names = await self._names(summaries)
+        prices = [price async for price in self._prices(names.hardware)]
+        use_cases = [use_case async for use_case in self._use_cases()]
+        # Thousands of rows take a while, which calls should not have to wait for.
+        return await asyncio.to_thread(_content, summaries, names, prices, use_cases, now_us)
+
+    async def read_changed(
+        self, before: Content, config_ids: Collection[str], now_us: int
+    ) -> Content | None:
+        """`before` with these configurations as they are now; None where that is not all it takes.
+
+        Prices of hardware that nothing was measured on are not in it. Raises as `read` does.
+        """
+        summaries = [
+            summary
+            for chunk in _chunks(sorted(config_ids))
+            async for summary in self._summaries(chunk)
+        ]
+        names = await self._names(summaries)
+        if names.hardware.keys() - {row.hardware_config_id for row in before.rows}:
+            return None
+        found = (_row(summary, names) for summary in summaries)
+        rows = [row for row in found if row is not None]
+        return await asyncio.to_thread(with_rows, before, config_ids, rows, now_us)
+
+    async def _names(self, summaries: Iterable[result_query_pb2.ConfigSummary]) -> _Names:
+        """The catalog entries that the configurations consist of."""
         configs = [summary.config for summary in summaries]
-        names = _Names(
+        return _Names(
             models=await self._by_id(
                 self._catalog.BatchGetModels,
                 model_pb2.BatchGetModelsRequest,
@@ -93,13 +121,14 @@ class InputReader:
                 {config.framework_id for config in configs},
             ),
         )
-        prices = [price async for price in self._prices(names.hardware)]
-        use_cases = [use_case async for use_case in self._use_cases()]
-        # Thousands of rows take a while, which calls should not have to wait for.
-        return await asyncio.to_thread(_content, summaries, names, prices, use_cases, now_us)
 
-    async def _summaries(self) -> AsyncIterator[result_query_pb2.ConfigSummary]:
-        request = result_query_pb2.ListConfigSummariesRequest(page_size=PAGE)
+    async def _summaries(
+        self, config_ids: Sequence[str] = ()
+    ) -> AsyncIterator[result_query_pb2.ConfigSummary]:
+        """The summaries of these configurations; of all for none."""
+        request = result_query_pb2.ListConfigSummariesRequest(
+            page_size=PAGE, filter=result_query_pb2.ResultFilter(config_ids=config_ids)
+        )
         while True:
             answer = await self._call("ingest", self._ingest.ListConfigSummaries, request)
             for summary in answer.config_summaries:

@@ -62,6 +62,7 @@ class Ranking:
     who: Ints  # [r] candidates
     values: Floats  # [r, m]
     maximize: Bools  # [m]
+    bounds: Floats | None  # [m, 2], for FIXED_BOUNDS only
     result: topsis.TopsisResult
     pareto_rank: Ints  # [r]
 
@@ -82,6 +83,13 @@ class Answer:
     def candidates(self) -> Candidates:
         """The configurations that passed the filter."""
         return self.screened.candidates
+
+    @property
+    def shown(self) -> Ints:
+        """The places in the ranking of the alternatives that are listed, best first."""
+        if self.ranking is None:
+            return np.zeros(0, dtype=np.int64)
+        return self.ranking.result.order[: self.request.max_results]
 
 
 def recommend(matrix: Matrix, request: Request) -> Answer:
@@ -158,19 +166,21 @@ def _rank(
     values = candidates.value[np.ix_(who, columns)]
     maximize = np.array([info_of(metric).maximize for metric in criteria], dtype=np.bool_)
     fixed = request.normalization is Normalization.FIXED_BOUNDS
+    bounds = None
+    if fixed:
+        bounds = _bounds(candidates.matrix, request.use_case, criteria, values, notices)
     result = topsis.rank(
         values,
         [weight for _, weight in weights],
         maximize,
         normalization=request.normalization,
-        bounds=_bounds(candidates.matrix, request.use_case, criteria, values, notices)
-        if fixed
-        else None,
+        bounds=bounds,
     )
     notices += notices_of(result, [info_of(metric).label for metric in criteria], criteria)
     if not fixed:
         notices.append(SCORES_RELATIVE)
-    return Ranking(criteria, who, values, maximize, result, pareto.pareto_rank(values, maximize))
+    fronts = pareto.pareto_rank(values, maximize)
+    return Ranking(criteria, who, values, maximize, bounds, result, fronts)
 
 
 def _bounds(

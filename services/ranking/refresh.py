@@ -1,11 +1,14 @@
 """Keeps the matrix in memory up to date, one reading at a time, whoever asks for it.
 
+Where it is known which configurations got results, only they are read anew; reading everything
+gives the same facts, and the same bytes.
+
 A reading that finds nothing new keeps the version; one that does is stored before it is used, so
 that what an answer names as its version is what a restarted process finds.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import structlog
@@ -45,6 +48,8 @@ class Refresher:
         self._references: Mapping[tuple[str, int], Reference] = {}
         self._turn = asyncio.Lock()
         self._waiting: asyncio.Task[Matrix] | None = None
+        # What the waiting task is to read anew; None: everything.
+        self._wanted: set[str] | None = set()
         self._tasks: set[asyncio.Task[Matrix]] = set()
 
     @property
@@ -82,11 +87,16 @@ class Refresher:
             self._matrix = loaded
         return True
 
-    async def refresh(self) -> Matrix:
+    async def refresh(self, config_ids: Collection[str] | None = None) -> Matrix:
         """The matrix with everything that was durable when this was called.
 
+        With `config_ids`, everything of these configurations: what else changed may be missing.
         Calls that come while one is waiting for its turn share it. Raises DEPENDENCY_UNAVAILABLE.
         """
+        if config_ids is None:
+            self._wanted = None
+        elif self._wanted is not None:
+            self._wanted |= set(config_ids)
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._take_turn())
             self._tasks.add(self._waiting)
@@ -112,9 +122,10 @@ class Refresher:
         async with self._turn:
             # Whoever asks from here on may know of facts that this reading misses.
             self._waiting = None
-            return await self._read()
+            wanted, self._wanted = self._wanted, set()
+            return await self._read(wanted)
 
-    async def _read(self) -> Matrix:
+    async def _read(self, wanted: set[str] | None) -> Matrix:
         for _ in range(_ATTEMPTS):
             newest = await self._store.newest_version()
             if newest is not None and (
@@ -122,10 +133,15 @@ class Refresher:
             ):
                 await self.adopt()
             now_us = self._now_us()
-            found = await self._reader.read(now_us)
+            found = None
+            # What the newest version was made from is here, unless other code made it.
+            if wanted is not None and newest is not None and self._has(newest):
+                assert self._matrix is not None  # noqa: S101  (what _has has seen)
+                found = await self._reader.read_changed(self._matrix.content, wanted, now_us)
+            if found is None:
+                found = await self._reader.read(now_us)
             entries, digest = await asyncio.to_thread(_digested, found)
-            if newest is not None and self._is_ours(newest, digest):
-                assert self._matrix is not None  # noqa: S101  (what _is_ours has seen)
+            if self._matrix and newest and self._has(newest) and self._matrix.digest == digest:
                 return self._matrix
             made = await asyncio.to_thread(self._made, found, digest, newest, now_us)
             after = None if newest is None else newest.number
@@ -135,9 +151,8 @@ class Refresher:
                 return made
         raise RuntimeError("other processes published matrices faster than this one could read")
 
-    def _is_ours(self, newest: Version, digest: bytes) -> bool:
-        ours = self._matrix
-        return ours is not None and ours.version == newest.number and ours.digest == digest
+    def _has(self, newest: Version) -> bool:
+        return self._matrix is not None and self._matrix.version == newest.number
 
     def _made(self, found: Content, digest: bytes, newest: Version | None, now_us: int) -> Matrix:
         # The stored bounds hold even where the facts beside them could not be read.

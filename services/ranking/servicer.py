@@ -26,6 +26,7 @@ from servemark.runtime import paging
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
+from services.ranking.answers import answers_of
 from services.ranking.compare import compare
 from services.ranking.content import UseCase
 from services.ranking.convert import (
@@ -126,9 +127,8 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
 
 
 def _recommend(matrix: Matrix, request: RecommendRequest) -> RecommendResponse:
-    return recommend_response_to_proto(
-        recommend(matrix, recommend_request_from_proto(request, matrix))
-    )
+    answer = recommend(matrix, recommend_request_from_proto(request, matrix))
+    return recommend_response_to_proto(answer, answers_of(answer))
 
 
 def _front(matrix: Matrix, request: GetParetoFrontRequest) -> GetParetoFrontResponse:
