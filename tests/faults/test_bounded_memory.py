@@ -30,8 +30,9 @@ STREAMS = 16
 BATCHES = 4
 ROWS = 250
 LIMIT = 32 * MIB
-# A batch counts four times, see the engine.
-ALLOWANCE = 4 * 4 * MIB + STREAMS * (4 + 4 + 1) * MIB + 32 * MIB
+# A batch counts six times, see the engine. The last is the allocator's: what the process had at
+# most differed by 32 MiB from one run of this test to the next.
+ALLOWANCE = 6 * 4 * MIB + STREAMS * (4 + 4 + 1) * MIB + 64 * MIB
 
 
 def full_batch(sequence: int) -> ResultBatch:
