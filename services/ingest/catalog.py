@@ -40,7 +40,10 @@ class CatalogClient:
 
         Raises DEPENDENCY_UNAVAILABLE while the catalog does not answer.
         """
-        request = ResolveConfigsRequest(references=references)
+        # A header names the same few over and over, at other loads.
+        keys = [reference.SerializeToString(deterministic=True) for reference in references]
+        different = dict(zip(keys, references, strict=True))
+        request = ResolveConfigsRequest(references=different.values())
         try:
             answer = await self._stub.ResolveConfigs(request, **self._options())
         except grpc.aio.AioRpcError as error:
@@ -52,9 +55,10 @@ class CatalogClient:
                     f"The catalog refused the header's references: {error.details()}",
                 ) from error
             raise
-        if len(answer.resolutions) != len(references):
+        if len(answer.resolutions) != len(different):
             raise LookupError("the catalog answered another number of references than asked")
-        return [_parts(resolution) for resolution in answer.resolutions]
+        found = dict(zip(different, map(_parts, answer.resolutions), strict=True))
+        return [found[key] for key in keys]
 
 
 def _parts(resolution: ConfigResolution) -> Parts | tuple[Failure, ...]:

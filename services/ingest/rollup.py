@@ -16,7 +16,10 @@ log = structlog.get_logger()
 # how many looks at the marks they rest between two turns at least. Readers calculate what is not
 # rolled up themselves, so that nothing but their time depends on it.
 _SHARE: Final = 0.05
-_LOOKS_BETWEEN: Final = 10
+_LOOKS_BETWEEN: Final = 25
+# They have stopped coming when so many looks found no newer one: a stream of large batches leaves
+# several marks at once, and then none for a while.
+_QUIET_LOOKS: Final = 5
 # With no mark anywhere, turns only look for windows that have moved on with the day.
 _IDLE_SECONDS: Final = 30.0
 
@@ -39,8 +42,10 @@ class RollUp:
         self._interval = interval
         self._last_turns = -_IDLE_SECONDS
         self._more = False
-        # The newest mark at the last look, and until when marks that keep coming are left alone.
+        # The newest mark seen, when it was first seen, and until when marks that keep coming are
+        # left alone.
         self._seen: datetime | None = None
+        self._moved = 0.0
         self._rests_until = 0.0
 
     async def run(self) -> None:
@@ -60,12 +65,16 @@ class RollUp:
 
     async def _take_turns(self) -> bool:
         """Whether more waits, after a turn of each; without one if it is not yet time for it."""
-        before, self._seen = self._seen, await self._newest()
-        now = time.perf_counter()
-        if self._seen is None and not self._more and now - self._last_turns < _IDLE_SECONDS:
+        newest, now = await self._newest(), time.perf_counter()
+        if newest is None and not self._more and now - self._last_turns < _IDLE_SECONDS:
+            self._seen = None
             self._rests_until = now + _LOOKS_BETWEEN * self._interval
             return False
-        if self._seen not in (None, before) and now < self._rests_until:
+        # What a turn has done with is no newer mark.
+        if newest is not None and (self._seen is None or newest > self._seen):
+            self._seen, self._moved = newest, now
+        coming = newest is not None and now - self._moved < _QUIET_LOOKS * self._interval
+        if coming and now < self._rests_until:
             return False
         self._last_turns = now
         turns = [await take() for take in self._turns]

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ARRAY, bindparam, select, text
+from sqlalchemy import ARRAY, TextClause, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Double, Integer, Text, Uuid
@@ -46,15 +47,9 @@ _KEY_TYPES: dict[str, Any] = {
 _PARTS = tuple(field.name for field in fields(Parts))
 _SHAPE = tuple(field.name for field in fields(Shape))
 _KEY = ", ".join(_KEY_TYPES)
-_NEVER_NULL = tuple(_KEY_TYPES)[:6]
+_NULLABLE = ("input_tokens", "output_tokens", "concurrency", "request_rate")
 _wanted = ", ".join(f":{name}" for name in _KEY_TYPES)
 _arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _KEY_TYPES.items()]
-_matches = " AND ".join(
-    f"config.{name} = wanted.{name}"
-    if name in _NEVER_NULL
-    else f"config.{name} IS NOT DISTINCT FROM wanted.{name}"
-    for name in _KEY_TYPES
-)
 
 # In one order everywhere: two streams that name the same new configurations never deadlock.
 _INSERT_CONFIGS = text(
@@ -62,12 +57,6 @@ _INSERT_CONFIGS = text(
     f"SELECT id, {_KEY} FROM unnest(:id, {_wanted}) AS wanted (id, {_KEY}) "
     f"ORDER BY {_KEY} ON CONFLICT DO NOTHING"
 ).bindparams(bindparam("id", type_=ARRAY(Uuid())), *_arrays)
-
-_FIND_CONFIGS = text(
-    "SELECT wanted.position, config.id, config.created_at "  # noqa: S608
-    f"FROM unnest({_wanted}) WITH ORDINALITY AS wanted ({_KEY}, position) "
-    f"JOIN benchmark_configs AS config ON {_matches} AND config.org_id IS NULL"
-).bindparams(*_arrays)
 
 _WRITE_ENTRIES = text(
     """
@@ -183,12 +172,46 @@ async def _get_or_create(
     """The id of each key's configuration; equal keys get the same one."""
     if not keys:
         return {}
-    columns = _columns_of(list(keys.values()))
-    await connection.execute(_INSERT_CONFIGS, {"id": [uuid7() for _ in keys], **columns})
-    # A statement of its own, so that it sees what another caller committed meanwhile.
-    found = (await connection.execute(_FIND_CONFIGS, columns)).all()
-    ids = {row.position - 1: row.id for row in found}
-    return {index: ids[position] for position, index in enumerate(keys)}
+    ids = await _find(connection, keys)
+    missing = {index: key for index, key in keys.items() if index not in ids}
+    if missing:
+        new = {"id": [uuid7() for _ in missing], **_columns_of(list(missing.values()))}
+        await connection.execute(_INSERT_CONFIGS, new)
+        # A statement of its own, so that it sees what another caller committed meanwhile.
+        ids |= await _find(connection, missing)
+    return ids
+
+
+async def _find(connection: AsyncConnection, keys: Mapping[int, NewConfig]) -> dict[int, UUID]:
+    """The id of each key's configuration, where there is one."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for index, key in keys.items():
+        absent = tuple(name for name in _NULLABLE if getattr(key.shape, name) is None)
+        alike.setdefault(absent, []).append(index)
+    ids = {}
+    for absent, indexes in alike.items():
+        columns = _columns_of([keys[index] for index in indexes])
+        for row in await connection.execute(_find_configs(absent), columns):
+            ids[indexes[row.position - 1]] = row.id
+    return ids
+
+
+@cache
+def _find_configs(absent: tuple[str, ...]) -> TextClause:
+    """The query for keys that have these columns absent and no others.
+
+    One for all keys would compare with IS NOT DISTINCT FROM, for which PostgreSQL uses no index: it
+    read every configuration of a model, hardware and framework for each key.
+    """
+    matches = " AND ".join(
+        f"config.{name} IS NULL" if name in absent else f"config.{name} = wanted.{name}"
+        for name in _KEY_TYPES
+    )
+    return text(
+        "SELECT wanted.position, config.id "  # noqa: S608  (column names of this module)
+        f"FROM unnest({_wanted}) WITH ORDINALITY AS wanted ({_KEY}, position) "
+        f"JOIN benchmark_configs AS config ON {matches} AND config.org_id IS NULL"
+    ).bindparams(*_arrays)
 
 
 def _columns_of(keys: Sequence[NewConfig]) -> dict[str, list[Any]]:

@@ -34,13 +34,15 @@ class Statement:
 class Plan:
     """What the planner chose: the tables read (partitions by their own names) and the indexes.
 
-    An index of a partition goes by the name of the one it is a part of.
+    An index of a partition goes by the name of the one it is a part of. `removed` rows were read
+    and then thrown away by a filter.
     """
 
     tables: frozenset[str]
     indexes: frozenset[str]
     nodes: tuple[str, ...]
     text: str
+    removed: int
 
 
 @contextmanager
@@ -119,11 +121,15 @@ def _plan(node: dict[str, Any], parents: dict[str, str], text: str) -> Plan:
     tables: set[str] = set()
     indexes: set[str] = set()
     nodes: list[str] = []
+    removed = 0
 
     def walk(part: dict[str, Any]) -> None:
+        nonlocal removed
         # What was never run was only thought of.
-        if part.get("Actual Loops", 1):
+        if loops := part.get("Actual Loops", 1):
             nodes.append(part["Node Type"])
+            for kind in ("Filter", "Join Filter"):
+                removed += loops * part.get(f"Rows Removed by {kind}", 0)
             if "Relation Name" in part:
                 tables.add(part["Relation Name"])
             if "Index Name" in part:
@@ -135,4 +141,4 @@ def _plan(node: dict[str, Any], parents: dict[str, str], text: str) -> Plan:
             walk(child)
 
     walk(node)
-    return Plan(frozenset(tables), frozenset(indexes), tuple(nodes), text)
+    return Plan(frozenset(tables), frozenset(indexes), tuple(nodes), text, int(removed))

@@ -10,11 +10,13 @@ import pytest
 from servemark.runtime.database import Database
 from servemark.runtime.ids import uuid7
 from services.ingest.metrics import Limit
-from services.ingest.records import ResultFilter, SeriesQuery
+from services.ingest.records import NewConfig, Parts, ResultFilter, SeriesQuery, Source, Stream
+from services.ingest.records import Shape as ConfigShape
 from services.ingest.store_condense import RUN_COUNT, statistic
 from services.ingest.store_daily import DailyStore
 from services.ingest.store_results import ResultStore
 from services.ingest.store_series import SeriesStore
+from services.ingest.store_streams import StreamStore
 from services.ingest.store_summaries import SummaryStore
 from services.ingest.store_summaries_roll_up import SummaryRollUp
 from tests.support import servers
@@ -242,3 +244,48 @@ async def test_a_models_configurations_lie_in_one_of_four_parts(
         assert part.startswith("benchmark_configs_p")
         parts.add(part)
     assert len(parts) == 4
+
+
+async def test_each_configuration_of_a_header_is_found_by_all_of_its_key(
+    database: Database, filled: str
+) -> None:
+    parts = Parts(*(identifier(kind, 0) for kind in ("model", "version", "hardware", "framework")))
+    keys = {
+        load: NewConfig(
+            parts,
+            header_shape(concurrency=load + 1, request_rate=(None, 2.5)[load % 2]),
+            "measured",
+        )
+        for load in range(300)
+    }
+    store = StreamStore(database)
+
+    async def opened() -> Stream:
+        return await store.open(Source(uuid7(), "runner", "1", "measured"), b"digest", keys)
+
+    first = await opened()
+    # The statistics do not know of them yet, as with every new benchmark.
+    plans = await plans_of(database, filled, opened)
+    finds = [plan for plan in plans if "WITH ORDINALITY" in plan.text]
+    # One for those with a request rate, one for those without, and nothing to insert.
+    assert len(finds) == 2
+    # In the index, or in a hash of all: no configuration is looked at for every key.
+    assert max(plan.removed for plan in finds) <= SHAPE.configs + len(keys)
+    assert not any("INSERT INTO benchmark_configs" in plan.text for plan in plans)
+    again = await opened()
+    assert [entry.config for entry in again.entries] == [entry.config for entry in first.entries]
+
+
+def header_shape(*, concurrency: int, request_rate: float | None) -> ConfigShape:
+    """The shape of a run under some load."""
+    return ConfigShape(
+        workload_type="chat",
+        input_tokens=128,
+        output_tokens=None,
+        concurrency=concurrency,
+        request_rate=request_rate,
+        tensor_parallel=1,
+        pipeline_parallel=1,
+        data_parallel=1,
+        expert_parallel=1,
+    )

@@ -48,6 +48,26 @@ async def test_it_takes_a_twentieth_of_the_time_while_marks_keep_coming() -> Non
     assert share < 0.05 + SPENT * 1.5 / 0.5
 
 
+async def test_marks_that_come_in_groups_keep_coming() -> None:
+    started = time.perf_counter()
+
+    async def newest() -> datetime:
+        group = int((time.perf_counter() - started) / 0.05)
+        return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=group)
+
+    async def turn() -> Turn:
+        turns.append(time.perf_counter() - started)
+        return Turn(1, more=False)
+
+    turns: list[float] = []
+    loop = asyncio.create_task(RollUp(newest, turn, interval=0.02).run())
+    await asyncio.sleep(1.2)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    # A new one at every second look or third.
+    assert 1 <= len(turns) <= 4
+
+
 async def test_the_first_marks_after_a_pause_may_be_the_first_of_many() -> None:
     started = time.perf_counter()
     first: list[float] = []
@@ -61,12 +81,12 @@ async def test_the_first_marks_after_a_pause_may_be_the_first_of_many() -> None:
         return Turn()
 
     loop = asyncio.create_task(RollUp(newest, turn, interval=0.02).run())
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1)
     loop.cancel()
     await asyncio.gather(loop, return_exceptions=True)
-    # The turn at the start looks for a new day; the next comes ten looks after the first mark.
+    # The turn at the start looks for a new day; the next comes 25 looks after the first mark.
     assert first[0] < 0.1
-    assert first[1] >= 0.1 + 0.15
+    assert first[1] >= 0.1 + 0.4
 
 
 @pytest.mark.parametrize("made", [None, datetime(2026, 3, 1, tzinfo=UTC)])
