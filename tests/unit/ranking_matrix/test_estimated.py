@@ -293,6 +293,32 @@ def test_a_limit_is_kept_only_with_the_error() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("point", "counted"),
+    [
+        (None, None),
+        (AT_3, "5 of 7"),
+        (OperatingPoint(concurrency=3, input_tokens=512, output_tokens=256), "6 of 7"),
+        (OperatingPoint(input_tokens=512), None),
+    ],
+)
+def test_what_was_measured_elsewhere_is_counted(
+    point: OperatingPoint | None, counted: str | None
+) -> None:
+    # One system has an estimate at 3, the other was measured there, with other lengths.
+    there = config(9, concurrency=3, ttft_p50_ms=1.0, framework="sglang", output_tokens=512)
+    request = Request(weights=((TTFT, 1.0),), operating_point=point)
+    answer = recommend(matrix_of([*curve(), there]), request)
+    texts = [
+        notice.text for notice in answer.notices if notice.kind == Notice.KIND_WORKLOADS_DIFFER
+    ]
+    assert texts == [
+        f"{counted} alternatives were measured at other loads or lengths than those asked for, so "
+        "figures do not say whether they would be better there."
+        for counted in ([counted] if counted else [])
+    ]
+
+
 def test_an_error_beyond_the_value_leaves_no_figure_below_zero() -> None:
     # A value of 0 makes the error absolute.
     rows = [
