@@ -142,12 +142,16 @@ def spread_in(answer: Answer, ranking: Ranking) -> Spread:
     # The error of an estimate is known as the ends of an interval, and is no range of runs: it says
     # nothing of how far those of others differ.
     estimated = are_estimated(candidates)[:, None]
+    value = candidates.value[:, columns]
+    # It is a factor, unless it reaches down to 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        width = np.where(low > 0, value * np.log(high / low), high - low)
     spread = spread_of(
-        candidates.value[:, columns],
+        value,
         low,
         high,
         np.where(estimated, np.minimum(runs, 1), runs),
-        deviation=np.where(estimated, (high - low) / (2 * QUANTILE), np.nan),
+        deviation=np.where(estimated, width / (2 * QUANTILE), np.nan),
     )
     return spread.take(ranking.who, np.arange(columns.size))
 

@@ -1,10 +1,30 @@
 """What a configuration would likely do at a load or a length between those it was measured at.
 
 Only along one curve: points that differ in nothing but the load (concurrency or request rate) or in
-nothing but one length. Only between measured points, never beyond them. And never without an error:
-each inner point is left out in turn and estimated from the others, and the largest of these errors
-is the estimate's. The gaps are then twice as wide as the real ones, so it is a cautious figure; it
-rests on as many points as the curve has inner ones, and `tested` says how many.
+nothing but one length. Only between measured points, never beyond them. And never without an error,
+within which the true figure lies nine times out of ten.
+
+Each inner point is left out in turn and estimated from the others; the error is the largest of
+these m, times Student's t at 95 % of m degrees of freedom: 6.3 for one point, 2.1 for four. Were
+the errors independent and normal around 0, then t times their root mean square would hold the next
+one 90 % of the time ("Student", "The probable error of a mean", Biometrika 6, 1908). They are not:
+at the knee of a curve they are many times larger, so the largest takes the place of the root mean
+square. By itself it would not do either: even where all errors are alike, the next one is below the
+largest of m only m times in m + 1, so that 90 % without a distribution needs nine tested points (it
+is the rank ceil(0.9 (m + 1)) of conformal prediction: V. Vovk, A. Gammerman and G. Shafer,
+"Algorithmic Learning in a Random World", 2005), and few sweeps have as many. The rule is thus no
+theorem but a cautious use of one, and stands on how often it holds.
+
+How often the true figure lay within, of 36 measured curves of TTFT, TPOT, E2E and throughput whose
+inner points were held out (tests/unit/ranking/test_estimate_coverage.py):
+
+    left to estimate from               the largest error    the largest times t
+    all other points, 180 trials        82 %                 97 %
+    3 points in a row, 288 trials       67 %                 94 %
+    4 points in a row, 324 trials       66 %                 89 %
+    3 to 11 in a row, 1862 trials       74 %                 92 %
+
+The price is width: the median error of the last line is a factor of 1.64, not 1.23.
 
 The curve is piecewise cubic and monotone wherever the points are, so it stays between the two next
 to it: F. N. Fritsch and R. E. Carlson, "Monotone piecewise cubic interpolation", SIAM J. Numer.
@@ -28,7 +48,9 @@ Ints = npt.NDArray[np.int64]
 LEAST_POINTS = 3
 """Two ends, and one between them to try the curve on."""
 
-METHOD = "monotone cubic interpolation between measured points, error by leaving out each in turn"
+_STUDENT_T = np.array([6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812])
+"""Student's t at 95 % of 1 to 10 degrees of freedom. The last one serves for more: too cautious, by
+a tenth at most."""
 
 
 class Refusal(Enum):
@@ -50,8 +72,8 @@ class Estimate:
     high: float
     """The value and the error."""
     error: float
-    """Largest error at the points left out: relative (0.1 is a factor of 1.1) where `relative`,
-    else in the metric's unit."""
+    """What the true figure is off by nine times out of ten at most: relative (0.1 is a factor of
+    1.1) where `relative`, else in the metric's unit."""
     relative: bool
     tested: int
     """Points that were left out in turn; 0 for a measured point, which needs no trial."""
@@ -74,11 +96,12 @@ def estimate(
     ValueError for shapes that do not fit together and for places that are not above 0.
 
     TTFT in ms that doubles with the concurrency, but for 900 instead of 800 at 8. Without that
-    point the curve has 800 there, an error of 900 / 800; without the others it is off by less.
+    point the curve has 800 there, an error of 900 / 800; without the others it is off by less. Of
+    three points it is raised to the power 2.353: (900 / 800)^2.353 = 1.319.
 
     >>> found, = estimate([1, 2, 4, 8, 16], [[100], [200], [400], [900], [1600]], 3)
     >>> round(found.value, 1), round(found.error, 3), found.tested, found.between
-    (297.7, 0.125, 3, (2.0, 4.0))
+    (297.7, 0.319, 3, (2.0, 4.0))
     """
     return estimate_each([(places, values, wanted)])[0]
 
@@ -153,6 +176,8 @@ def _along(x: Floats, y: Floats, wanted: Floats) -> list[Estimate]:
     for i in range(1, x.shape[1] - 1):
         rest = interpolate(np.delete(log_x, i, 1), np.delete(drawn, i, 1), log_x[:, i])
         np.maximum(error, np.abs(rest - drawn[:, i]), out=error)
+    tested = x.shape[1] - 2
+    error *= _STUDENT_T[min(tested, _STUDENT_T.size) - 1]
     middle = interpolate(log_x, drawn, np.log(wanted))
     ends = np.array([middle - error, middle, middle + error])
     # An error beyond all measure is infinite.
@@ -173,7 +198,7 @@ def _along(x: Floats, y: Floats, wanted: Floats) -> list[Estimate]:
         _take(x, right),
     )
     return [
-        Estimate(middle, low, high, off, is_relative, x.shape[1] - 2, (below, above))
+        Estimate(middle, low, high, off, is_relative, tested, (below, above))
         for middle, low, high, off, is_relative, below, above in zip(
             *(column.tolist() for column in columns), strict=True
         )

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from servemark.ranking.v1.candidate_pb2 import Notice
 from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.candidates import Candidates
+from services.ranking.curves import AXES
 from services.ranking.matrix import Ints
+from services.ranking.options import OperatingPoint
 from services.ranking.screening import Screened
 from services.ranking.topsis import TopsisResult
 
@@ -77,3 +79,19 @@ def not_measured(candidates: Candidates, who: Ints) -> list[Message]:
         return []
     text = f"{count} of {who.size} alternatives were simulated or estimated, not measured."
     return [Message(Notice.KIND_NOT_MEASURED_INCLUDED, text)]
+
+
+def elsewhere(candidates: Candidates, who: Ints, point: OperatingPoint | None) -> list[Message]:
+    """The notice that some of the candidates `who` do not lie at the operating point, if so."""
+    if point is None:
+        return []
+    wanted = [(axis, value) for axis in AXES if (value := getattr(point, axis)) is not None]
+    rows = map(candidates.row, who.tolist())
+    count = sum(any(getattr(row, axis) != value for axis, value in wanted) for row in rows)
+    if not count:
+        return []
+    text = (
+        f"{count} of {who.size} alternatives were measured at other loads or lengths than those "
+        "asked for, so figures do not say whether they would be better there."
+    )
+    return [Message(Notice.KIND_WORKLOADS_DIFFER, text)]

@@ -20,6 +20,7 @@ from services.ranking.metrics import PLACE, bound, info_of
 from services.ranking.notices import (
     SCORES_RELATIVE,
     Message,
+    elsewhere,
     not_measured,
     nothing_left,
     notices_of,
@@ -115,6 +116,7 @@ def recommend(matrix: Matrix, request: Request) -> Answer:
     else:
         notices.append(nothing_left(screened))
     notices += not_measured(candidates, screened.kept)
+    notices += elsewhere(candidates, screened.kept, request.operating_point)
     notices.sort(key=lambda notice: (notice.kind, notice.metric))
     return Answer(request, matrix, limits, weights, screened, ranking, tuple(notices))
 

@@ -87,7 +87,7 @@ async def test_an_estimate_is_ranked_with_its_figures_errors_and_source(made: Wo
         )
         assert not cell.HasField("interval")
     ttft = errors[TTFT]
-    assert ttft.error == pytest.approx(0.125)
+    assert ttft.error == pytest.approx(1.125**2.353 - 1)
     assert (ttft.tested_count, ttft.is_absolute) == (3, False)
     assert 400 < cells[TTFT].value < 900
     # At $4 an hour, for the tokens that were estimated.

@@ -614,7 +614,9 @@ class Notice(_message.Message):
         KIND_VALUES_CLIPPED: Notice._Kind.ValueType  # 8
         """Values outside the fixed reference bounds were clipped to them."""
         KIND_WORKLOADS_DIFFER: Notice._Kind.ValueType  # 9
-        """The compared configurations were measured under different workloads, so their figures do not say which is better."""
+        """The compared configurations were measured under different workloads, so their figures do not say which is better. Of
+        Recommend: some alternatives were measured at other loads or lengths than the operating point.
+        """
         KIND_OUTSIDE_MEASURED: Notice._Kind.ValueType  # 10
         """For some configurations nothing was estimated: the operating point lies outside what was measured of them, or too
         few points were measured to know the error. The text says how many and why.
@@ -644,7 +646,9 @@ class Notice(_message.Message):
     KIND_VALUES_CLIPPED: Notice.Kind.ValueType  # 8
     """Values outside the fixed reference bounds were clipped to them."""
     KIND_WORKLOADS_DIFFER: Notice.Kind.ValueType  # 9
-    """The compared configurations were measured under different workloads, so their figures do not say which is better."""
+    """The compared configurations were measured under different workloads, so their figures do not say which is better. Of
+    Recommend: some alternatives were measured at other loads or lengths than the operating point.
+    """
     KIND_OUTSIDE_MEASURED: Notice.Kind.ValueType  # 10
     """For some configurations nothing was estimated: the operating point lies outside what was measured of them, or too
     few points were measured to know the error. The text says how many and why.

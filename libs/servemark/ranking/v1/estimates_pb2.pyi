@@ -138,8 +138,9 @@ Global___Estimate: _TypeAlias = Estimate  # noqa: Y015
 
 @_typing.final
 class EstimateError(_message.Message):
-    """How far an estimate may be off: by the largest error at the inner points of the curve, each left out in turn and estimated
-    from the others. The gaps are then wider than the real ones, so this errs on the side of caution.
+    """How far an estimate may be off: the true figure is meant to lie within nine times out of ten. The inner points of the curve
+    are each left out in turn and estimated from the others; the largest of these errors counts, times Student's t at 95 % of as
+    many degrees of freedom as there are such points, because little is known from a few: 6.3 for one, 2.1 for four.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -153,7 +154,7 @@ class EstimateError(_message.Message):
     metric: _metric_pb2.Metric.ValueType
     """The metric."""
     error: _builtins.float
-    """The largest error: relative (0.1 is a factor of 1.1) unless `is_absolute`."""
+    """The error: relative (0.1 is a factor of 1.1) unless `is_absolute`."""
     is_absolute: _builtins.bool
     """The error is in the metric's unit, because some value of the curve is 0."""
     low: _builtins.float

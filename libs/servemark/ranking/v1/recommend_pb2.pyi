@@ -147,8 +147,8 @@ class RecommendRequest(_message.Message):
     include_estimates: _builtins.bool
     """Also rank configurations that were not measured at the operating point but at loads or lengths around it, with
     figures interpolated in between. They are marked as estimated, with their errors, and keep a limit only if they do
-    so with the error. What was measured takes part as ever, there and elsewhere. The filter is applied to estimates as if
-    they had been measured; nothing is estimated from estimates.
+    so with the error. What was measured takes part as ever, there and elsewhere, and a notice counts what lies elsewhere.
+    The filter is applied to estimates as if they had been measured; nothing is estimated from estimates.
     """
     @_builtins.property
     def weights(self) -> _containers.RepeatedCompositeFieldContainer[_metric_pb2.MetricWeight]:
