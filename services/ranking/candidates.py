@@ -70,6 +70,13 @@ class Candidates:
             return self.matrix.sure_low[self.rows, place], self.matrix.sure_high[self.rows, place]
         return self.low[:, place], self.high[:, place]
 
+    def sure_of(self, index: int, place: int) -> tuple[float, float]:
+        """The least and the most that candidate `index`'s figure in column `place` may be."""
+        low, high, row = self.low, self.high, index
+        if place < len(MEASURED):
+            low, high, row = self.matrix.sure_low, self.matrix.sure_high, int(self.rows[index])
+        return float(low[row, place]), float(high[row, place])
+
     def figure(self, index: int, place: int) -> Figure | None:
         """What is known of candidate `index`'s measured figure in column `place`, if it has one."""
         return self.row(index).figures.get(METRICS[place].column)
