@@ -50,7 +50,7 @@ def dominated_by(
     """The front member with the largest smallest margin over each dominated alternative.
 
     values[n, m] in any units; maximize[m] is True where more is better; pareto_rank[n] is 1 for the
-    front and 0 for an incomplete row, as `pareto.pareto_rank` gives it, or as `pareto.ranks_of` does
+    front and 0 for an incomplete row, as `pareto.pareto_rank` gives it; `pareto.ranks_of` is enough
     for those in rows. rows[k] says about whom to ask; without it, about all. Those who are on the
     front or incomplete get no entry.
 

@@ -61,13 +61,13 @@ def pareto_rank(values: npt.ArrayLike, maximize: npt.ArrayLike) -> Ints:
 def ranks_of(values: npt.ArrayLike, maximize: npt.ArrayLike, rows: npt.ArrayLike) -> Ints:
     """The Pareto ranks[n] of the alternatives in rows[k] and of all that dominate them.
 
-    The others have 0, as incomplete rows have. The ranks are those of `pareto_rank`, which sorts
-    everybody: whoever dominates a dominator dominates, too, so nobody else has a say in them. Where
-    few are asked for of many, that is most of the time. Arguments and errors are those of `front`,
-    and IndexError for a row outside values.
+    These are the ranks of `pareto_rank`: whoever dominates a dominator dominates, too, so nobody
+    else has a say in them. The others have theirs or 0, whichever takes less time: of few among
+    many the dominators are soon found, and to sort everybody is not. Arguments and errors are those
+    of `front`, and IndexError for a row outside values.
 
-    >>> ranks_of([[900, 80], [500, 40], [500, 60], [400, 90]], [True, False], [2]).tolist()
-    [0, 1, 2, 0]
+    >>> ranks_of([[900, 80], [500, 40], [500, 60], [400, 90]], [True, False], [2])[:3].tolist()
+    [1, 1, 2]
     """
     matrix, up = _checked(values, maximize)
     asked = np.asarray(rows, dtype=np.int64)

@@ -42,6 +42,7 @@ _ROUNDING = 1e-13  # scores that differ by no more than this may be equal
 _TOGETHER = 1e-9  # who gets ahead within this much of an end gets ahead at it
 _BEYOND = 1e-6  # how far beyond an end is just beyond
 _FEW = 64  # of the best, that give the first ends
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,7 @@ class _Rivals:
         c2 = n_own_a * p_own - n_own * p_own_a
         return c0, c1, c2
 
-    def take(self, some: Ints) -> "_Rivals":
+    def take(self, some: Ints | slice) -> "_Rivals":
         """Only these of the rivals."""
         own, rest = ((plus[some], minus[some]) for plus, minus in (self.own, self.rest))
         return replace(self, rows=self.rows[some], own=own, rest=rest)
@@ -157,13 +158,15 @@ def _score(u: Floats, own: tuple[Floats, Floats], rest: tuple[Floats, Floats]) -
 
 def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int) -> _Rivals:
     rows = np.flatnonzero(np.isfinite(plus).all(axis=1) & np.isfinite(minus).all(axis=1))
+    everybody = rows.size == plus.shape[0]
+    own = (plus, minus) if everybody else (plus[rows], minus[rows])
     others = 1 - np.eye(w.size)
     total = w @ others  # of the others, without subtracting
     v_sq = np.square(np.divide(w[:, None] * others, total, where=total > 0, out=0 * others))
     return _Rivals(
         rows=rows,
-        own=(plus[rows], minus[rows]),
-        rest=(plus[rows] @ v_sq, minus[rows] @ v_sq),
+        own=own,
+        rest=(own[0] @ v_sq, own[1] @ v_sq),
         winners_own=(plus[winner], minus[winner]),
         winners_rest=(plus[winner] @ v_sq, minus[winner] @ v_sq),
     )
@@ -180,19 +183,25 @@ def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
     down, up = _first_ahead(rivals.take(first), share)
     # A little more, for who gets ahead just beyond an end is named if it is the best there.
     low, high = down.max(axis=0) - _BEYOND, up.min(axis=0) + _BEYOND
+    places = share, low.clip(0), high.clip(max=1)
+    matters: Bools = np.zeros(rivals.rows.size, dtype=np.bool_)
+    matters[first] = True
+    # In blocks, so that what is calculated stays in the cache.
+    for start in range(0, matters.size, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        matters[block] |= _may_lead(rivals.take(block), *places)
+    return rivals.take(np.flatnonzero(matters))
+
+
+def _may_lead(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> Bools:
+    """Which rivals[k] may be ahead where a weight is from low[m] to share[m] or on to high[m]."""
     c0, c1, c2 = rivals.quadratic()
-    ahead: Bools = np.zeros(c0.shape, dtype=np.bool_)
-    ahead[first] = True
-    here, *ends = (
-        (np.square(1 - u), np.square(u)) for u in (share, low.clip(0), high.clip(max=1))
-    )
-    for y, x in (here, *ends):
-        ahead |= c0 * (y * y) + c1 * (y * x) + c2 * (x * x) < 0
-    for y, x in ends:
-        ahead |= (
-            c0 * (y * here[0]) + c1 * ((y * here[1] + x * here[0]) / 2) + c2 * (x * here[1]) < 0
-        )
-    return rivals.take(np.flatnonzero(ahead.any(axis=1)))
+    found: Bools = np.zeros(c0.shape, dtype=np.bool_)
+    here, *ends = ((np.square(1 - u), np.square(u)) for u in (share, low, high))
+    for (y, x), (v, u) in (*((e, e) for e in (here, *ends)), *((here, e) for e in ends)):
+        found |= c0 * (y * v) + c1 * ((y * u + x * v) / 2) + c2 * (x * u) < 0
+    some: Bools = np.any(found, axis=1)
+    return some
 
 
 def _first_ahead(rivals: _Rivals, share: Floats) -> tuple[Floats, Floats]:
