@@ -50,8 +50,9 @@ def dominated_by(
     """The front member with the largest smallest margin over each dominated alternative.
 
     values[n, m] in any units; maximize[m] is True where more is better; pareto_rank[n] is 1 for the
-    front and 0 for an incomplete row, as `pareto.pareto_rank` gives it. rows[k] says about whom to
-    ask; without it, about all. Those who are on the front or incomplete get no entry.
+    front and 0 for an incomplete row, as `pareto.pareto_rank` gives it; `pareto.ranks_of` is enough
+    for those in rows. rows[k] says about whom to ask; without it, about all. Those who are on the
+    front or incomplete get no entry.
 
     Of several with the same smallest margin, often 0, the one with the largest sum of margins is
     named, then the first by row. Raises ValueError for shapes that do not fit together, and for

@@ -17,6 +17,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+# To look for the dominators of more than one in so many takes longer than to sort everybody.
+_FEW = 20
+
 
 def front(values: npt.ArrayLike, maximize: npt.ArrayLike) -> Bools:
     """The alternatives[n] nobody dominates; all of several equal ones, none that is incomplete.
@@ -55,6 +58,27 @@ def pareto_rank(values: npt.ArrayLike, maximize: npt.ArrayLike) -> Ints:
     return ranks
 
 
+def ranks_of(values: npt.ArrayLike, maximize: npt.ArrayLike, rows: npt.ArrayLike) -> Ints:
+    """The Pareto ranks[n] of the alternatives in rows[k] and of all that dominate them.
+
+    These are the ranks of `pareto_rank`: whoever dominates a dominator dominates, too, so nobody
+    else has a say in them. The others have theirs or 0, whichever takes less time: of few among
+    many the dominators are soon found, and to sort everybody is not. Arguments and errors are those
+    of `front`, and IndexError for a row outside values.
+
+    >>> ranks_of([[900, 80], [500, 40], [500, 60], [400, 90]], [True, False], [2])[:3].tolist()
+    [1, 1, 2]
+    """
+    matrix, up = _checked(values, maximize)
+    asked = np.asarray(rows, dtype=np.int64)
+    ranks = np.zeros(matrix.shape[0], dtype=np.int64)
+    above = np.arange(ranks.size)
+    if asked.size * _FEW <= ranks.size:
+        above = _at_least_as_good(np.where(up, matrix, -matrix).T.copy(), asked)
+    ranks[above] = pareto_rank(matrix[above], up)
+    return ranks
+
+
 def dominators(values: npt.ArrayLike, maximize: npt.ArrayLike, row: int) -> Ints:
     """The rows[k], rising, of the alternatives which dominate the one in `row`.
 
@@ -72,6 +96,19 @@ def dominators(values: npt.ArrayLike, maximize: npt.ArrayLike, row: int) -> Ints
     at_least: Bools = np.all(signed >= signed[row], axis=1)
     better: Bools = np.any(signed > signed[row], axis=1)
     return np.flatnonzero(complete & at_least & better)
+
+
+def _at_least_as_good(signed: Floats, asked: Ints) -> Ints:
+    """The alternatives, rising, that are nowhere worse than one of asked[k]; signed[m, n]: more is
+    better. Comparisons with NaN are false, so of the incomplete only those that are asked for."""
+    found: Bools = np.zeros(signed.shape[1], dtype=np.bool_)
+    found[asked] = True
+    for row in asked.tolist():
+        left = np.flatnonzero(signed[0] >= signed[0, row])
+        for column in signed[1:]:
+            left = left[column[left] >= column[row]]
+        found[left] = True
+    return np.flatnonzero(found)
 
 
 def _checked(values: npt.ArrayLike, maximize: npt.ArrayLike) -> tuple[Floats, Bools]:

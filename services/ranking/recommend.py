@@ -66,7 +66,7 @@ class Ranking:
     maximize: Bools  # [m]
     bounds: Floats | None  # [m, 2], for FIXED_BOUNDS only
     result: topsis.TopsisResult
-    pareto_rank: Ints  # [r]
+    pareto_rank: Ints  # [r] of those that are listed and of all that dominate them; 0: not known
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -183,7 +183,7 @@ def _rank(
     notices += notices_of(result, [info_of(metric).label for metric in criteria], criteria)
     if not fixed:
         notices.append(SCORES_RELATIVE)
-    fronts = pareto.pareto_rank(values, maximize)
+    fronts = pareto.ranks_of(values, maximize, result.order[: request.max_results])
     return Ranking(criteria, who, values, maximize, bounds, result, fronts)
 
 

@@ -46,7 +46,9 @@ class Screened:
 
     def excluded(self) -> Ints:
         """The candidates that are left out, rising."""
-        return np.setdiff1d(np.arange(len(self.candidates)), self.kept)
+        out: Bools = np.ones(len(self.candidates), dtype=np.bool_)
+        out[self.kept] = False
+        return np.flatnonzero(out)
 
     def why(self, index: int) -> list[tuple[ExclusionReason.ValueType, str]]:
         """Each reason that leaves candidate `index` out, once, with a sentence of its figures."""
@@ -151,7 +153,7 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
     info = info_of(limit.metric)
     if verdict == UNKNOWN:
         return f"{bound(limit.metric, limit.bound)} cannot be judged: it was not measured"
-    low, high = (float(ends[index]) for ends in candidates.sure(place))
+    low, high = candidates.sure_of(index, place)
     least = amount(limit.metric, low, beside=limit.bound)
     most = amount(limit.metric, high, beside=limit.bound)
     runs = int(candidates.runs[index, place])

@@ -16,9 +16,18 @@ at a point tells who is ahead. The nearest places on either side of the weight a
 somebody gets ahead are the ends.
 
 The normalized values do not depend on the weights, so this holds for every normalization.
+
+Of many alternatives, few ever get ahead before the first one does. A few of the best give ends
+which are no nearer than the real ones, and up to those ends the sign of the quadratic is looked at
+for all others: where its Bernstein coefficients are not negative it is not either, and no root is
+needed. As a form in y = (1-u)² and x = u²,
+
+    Q(y, x) = c0 y² + c1 y x + c2 x²
+
+has between two places e and f the coefficients Q(e), B(e,f) and Q(f), with B its polar form.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +41,8 @@ NOBODY = -1
 _ROUNDING = 1e-13  # scores that differ by no more than this may be equal
 _TOGETHER = 1e-9  # who gets ahead within this much of an end gets ahead at it
 _BEYOND = 1e-6  # how far beyond an end is just beyond
+_FEW = 64  # of the best, that give the first ends
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +93,9 @@ def intervals(
     """
     plus, minus, w = _checked(ideal_sq, anti_ideal_sq, weights, winner)
     share = w / w.sum()
-    rivals = _rivals(plus, minus, w, winner)
-    edges = _edges(rivals, share)
-    start, end = edges[:-1], edges[1:]
-    ahead = rivals.lead((start + end) / 2) < -_ROUNDING
-    # Where each rival [k, m] first gets ahead, above and below the weight as it is.
-    up = np.where(ahead & (end > share), np.maximum(start, share), np.inf).min(axis=0)
-    down = np.where(ahead & (start < share), np.minimum(end, share), -np.inf).max(axis=0)
-    high, low = up.min(axis=0, initial=np.inf), down.max(axis=0, initial=-np.inf)
+    rivals = _who_matters(_rivals(plus, minus, w, winner), share)
+    down, up = _first_ahead(rivals, share)
+    low, high = down.max(axis=0, initial=-np.inf), up.min(axis=0, initial=np.inf)
     above, below = np.full((2, w.size), NOBODY)
     for j in range(w.size):
         if high[j] < 1:
@@ -119,6 +125,20 @@ class _Rivals:
         )
         return ours - theirs
 
+    def quadratic(self) -> tuple[Floats, Floats, Floats]:
+        """c0, c1, c2[k, m]: D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²."""
+        (p, n), (p_own, n_own) = self.rest, self.own
+        (p_a, n_a), (p_own_a, n_own_a) = self.winners_rest, self.winners_own
+        c0 = n_a * p - n * p_a
+        c1 = (n_a * p_own - n * p_own_a) + (n_own_a * p - n_own * p_a)
+        c2 = n_own_a * p_own - n_own * p_own_a
+        return c0, c1, c2
+
+    def take(self, some: Ints | slice) -> "_Rivals":
+        """Only these of the rivals."""
+        own, rest = ((plus[some], minus[some]) for plus, minus in (self.own, self.rest))
+        return replace(self, rows=self.rows[some], own=own, rest=rest)
+
     def best(self, some: Bools, j: int, u: float) -> int:
         """The row with the highest score among some[k] of the rivals if weight j is u."""
         places = np.flatnonzero(some)
@@ -138,16 +158,60 @@ def _score(u: Floats, own: tuple[Floats, Floats], rest: tuple[Floats, Floats]) -
 
 def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int) -> _Rivals:
     rows = np.flatnonzero(np.isfinite(plus).all(axis=1) & np.isfinite(minus).all(axis=1))
+    everybody = rows.size == plus.shape[0]
+    own = (plus, minus) if everybody else (plus[rows], minus[rows])
     others = 1 - np.eye(w.size)
     total = w @ others  # of the others, without subtracting
     v_sq = np.square(np.divide(w[:, None] * others, total, where=total > 0, out=0 * others))
     return _Rivals(
         rows=rows,
-        own=(plus[rows], minus[rows]),
-        rest=(plus[rows] @ v_sq, minus[rows] @ v_sq),
+        own=own,
+        rest=(own[0] @ v_sq, own[1] @ v_sq),
         winners_own=(plus[winner], minus[winner]),
         winners_rest=(plus[winner] @ v_sq, minus[winner] @ v_sq),
     )
+
+
+def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
+    """Those who may get ahead up to the nearest ends; all if they are few."""
+    if rivals.rows.size <= 2 * _FEW:
+        return rivals
+    # As things are, the scores are the same whichever criterion is told from the rest.
+    parts = ((plus[:, 0], minus[:, 0]) for plus, minus in (rivals.own, rivals.rest))
+    score = _score(share[:1], *parts)
+    first = np.argpartition(score, -_FEW)[-_FEW:]
+    down, up = _first_ahead(rivals.take(first), share)
+    # A little more, for who gets ahead just beyond an end is named if it is the best there.
+    low, high = down.max(axis=0) - _BEYOND, up.min(axis=0) + _BEYOND
+    places = share, low.clip(0), high.clip(max=1)
+    matters: Bools = np.zeros(rivals.rows.size, dtype=np.bool_)
+    matters[first] = True
+    # In blocks, so that what is calculated stays in the cache.
+    for start in range(0, matters.size, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        matters[block] |= _may_lead(rivals.take(block), *places)
+    return rivals.take(np.flatnonzero(matters))
+
+
+def _may_lead(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> Bools:
+    """Which rivals[k] may be ahead where a weight is from low[m] to share[m] or on to high[m]."""
+    c0, c1, c2 = rivals.quadratic()
+    found: Bools = np.zeros(c0.shape, dtype=np.bool_)
+    here, *ends = ((np.square(1 - u), np.square(u)) for u in (share, low, high))
+    for (y, x), (v, u) in (*((e, e) for e in (here, *ends)), *((here, e) for e in ends)):
+        found |= c0 * (y * v) + c1 * ((y * u + x * v) / 2) + c2 * (x * u) < 0
+    some: Bools = np.any(found, axis=1)
+    return some
+
+
+def _first_ahead(rivals: _Rivals, share: Floats) -> tuple[Floats, Floats]:
+    """Where each rival[k, m] first gets ahead below and above the weight as it is; ∓∞: nowhere."""
+    edges = _edges(rivals, share)
+    start, end = edges[:-1], edges[1:]
+    ahead = rivals.lead((start + end) / 2) < -_ROUNDING
+    down = np.where(ahead & (start < share), np.minimum(end, share), -np.inf).max(axis=0)
+    up = np.where(ahead & (end > share), np.maximum(start, share), np.inf).min(axis=0)
+    return down, up
 
 
 def _edges(rivals: _Rivals, share: Floats) -> Floats:
@@ -155,12 +219,7 @@ def _edges(rivals: _Rivals, share: Floats) -> Floats:
 
     Where there are fewer than two such weights, 1 is repeated.
     """
-    (p, n), (p_own, n_own) = rivals.rest, rivals.own
-    (p_a, n_a), (p_own_a, n_own_a) = rivals.winners_rest, rivals.winners_own
-    # D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²
-    c0 = n_a * p - n * p_a
-    c1 = (n_a * p_own - n * p_own_a) + (n_own_a * p - n_own * p_a)
-    c2 = n_own_a * p_own - n_own * p_own_a
+    c0, c1, c2 = rivals.quadratic()
     # Negative or no roots become NaN, and t = ∞, where only this criterion counts, is no change.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         q = -0.5 * (c1 + np.copysign(np.sqrt(c1 * c1 - 4 * c0 * c2), c1))  # without cancellation

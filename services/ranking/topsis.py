@@ -149,14 +149,15 @@ def rank(
     missing, infinite = np.isnan(matrix), np.isinf(matrix)
     excluded: Bools = np.any(missing | infinite, axis=1)
     kept = np.flatnonzero(~excluded)
-    included = matrix[kept]
+    included = matrix if kept.size == n else matrix[kept]
     low, high = columns.extremes(included)
-    frame = _frame(given, included, low, high)
-
-    score, breakdown = np.full(n, np.nan), np.full((3, n, m), np.nan)
-    parts = np.empty((3, kept.size, m))
-    score[kept] = _closeness(included, frame, parts)
-    breakdown[:, kept] = parts
+    breakdown = np.empty((3, kept.size, m))
+    score = _closeness(included, _frame(given, included, low, high), breakdown)
+    # Usually all are, and copies of what is as large as the matrix cost as much as the scores.
+    if kept.size < n:
+        whole, parts = np.full(n, np.nan), np.full((3, n, m), np.nan)
+        whole[kept], parts[:, kept] = score, breakdown
+        score, breakdown = whole, parts
 
     clipped = np.zeros((n, m), dtype=np.bool_)
     if given.bounds is not None:

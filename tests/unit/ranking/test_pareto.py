@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ranking import pareto
-from services.ranking.pareto import dominators, front, pareto_rank
+from services.ranking.pareto import dominators, front, pareto_rank, ranks_of
 from tests.unit.ranking import oracles
 from tests.unit.ranking.problems import ANY, GRID, HOLES, Problem, problems
 
@@ -96,6 +96,22 @@ def test_many_alternatives_with_ties_are_sorted_as_by_the_definition(criteria: i
     expected = oracles.pareto_ranks(values.tolist(), maximize)
     assert pareto_rank(values, maximize).tolist() == expected
     assert front(values, maximize).tolist() == [r == 1 for r in expected]
+
+
+@pytest.mark.parametrize("criteria", [1, 2, 5])
+def test_the_ranks_of_a_few_among_many_are_those_that_sorting_all_gives(criteria: int) -> None:
+    rng = np.random.default_rng(criteria)
+    values = rng.integers(0, 12, (600, criteria)).astype(np.float64)
+    values[rng.random(values.shape) < 0.02] = NAN
+    maximize = rng.random(criteria) < 0.5
+    whole = pareto_rank(values, maximize)
+    for some in rng.permutation(600)[:300].reshape(-1, 10):
+        ranks = ranks_of(values, maximize, some)
+        over = np.concatenate([some, *(dominators(values, maximize, int(row)) for row in some)])
+        assert ranks[over].tolist() == whole[over].tolist()
+        assert set(ranks[ranks != whole]) <= {0}
+    everybody = ranks_of(values, maximize, np.arange(600))
+    assert everybody.tolist() == whole.tolist()
 
 
 def test_the_callers_array_is_left_as_it_was() -> None:

@@ -250,3 +250,28 @@ def test_scoring_again_confirms_each_interval(problem: Problem, data: st.DataObj
             if after != NOBODY and 0 < end + side < 1:
                 score = scored(problem, moved(weights, j, end + side)).score
                 assert score[after] >= np.nanmax(score) - level
+
+
+@pytest.mark.parametrize("normalization", [Normalization.VECTOR, Normalization.MIN_MAX])
+def test_of_many_alternatives_those_that_are_not_solved_for_change_nothing(
+    normalization: Normalization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    for case in range(60):
+        m = int(rng.integers(1, 7))
+        values = np.abs(rng.standard_normal((int(rng.integers(130, 1500)), m)))
+        if case % 3 == 0:  # trade-offs: most of them may win
+            values /= np.linalg.norm(values, axis=1, keepdims=True)
+        if case % 3 == 1:  # ties
+            values = np.ceil(values * 4)
+        values[rng.random(values.shape) < 0.01] = np.nan
+        weights, maximize = rng.uniform(0, 1, m) ** 3 + 1e-3, rng.random(m) < 0.5
+        winner = int(rank(values, weights, maximize, normalization=normalization).order[0])
+        equal = rank(values, np.ones(m), maximize, normalization=normalization)
+        arguments = equal.ideal_sq, equal.anti_ideal_sq, weights, winner
+        some = intervals(*arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(stability, "_FEW", values.size)
+            everybody = intervals(*arguments)
+        for name in ("low", "high", "below", "above"):
+            assert getattr(some, name).tolist() == getattr(everybody, name).tolist()
