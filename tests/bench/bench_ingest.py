@@ -83,11 +83,12 @@ async def repeated_columns(bench: Bench) -> Figure:
 
 @measure("ingest.two_streams", unit="rows/s")
 async def two_streams(bench: Bench) -> Figure:
-    """Rows a second of two streams of columns into two workers, next to one raw COPY.
+    """Rows a second of two streams of columns into two workers, next to one raw COPY of them all.
 
-    Two raw COPYs at once say what the machine gives of its two processors.
+    Each stream has as many rows as that of the other measures. Two raw COPYs at once say what the
+    machine gives of its two processors.
     """
-    count = _row_count(bench)
+    count = 2 * _row_count(bench)
     ours: list[float] = []
     raw: list[float] = []
     two_raw: list[float] = []

@@ -1,12 +1,11 @@
 """How quickly the usual questions are answered, next to plain SQL over the raw partitions.
 
-300,000 results of 6,000 configurations over 30 days, whose volume doubles every week, so that the
-last seven hold half of them. The baseline asks the same of a copy of these partitions that has the
-indexes of the requirements and nothing else of ours, on the same server, through the same driver
-and pool, turn by turn. Meanwhile a runner's results come in through the real service, one every
-half second, each of one of ten configurations, and the service rolls them up as it always does. The
-note says what a torrent of a hundred a second makes of it. Before the first turn and after the
-last, with the runner held, both answers are compared.
+300,000 results of 6,000 configurations over 30 days, each day as many. The baseline asks the same
+of a copy of these partitions that has the indexes of the requirements and nothing else of ours, on
+the same server, through the same driver and pool, turn by turn. Meanwhile a runner's results come
+in through the real service, one every half second, each of one of ten configurations, and the
+service rolls them up as it always does. The note says what a torrent of a hundred a second makes of
+it. Before the first turn and after the last, with the runner held, both answers are compared.
 """
 
 import asyncio

@@ -25,8 +25,8 @@ _DAYS = """
     SELECT ingest.create_result_partition((now() AT TIME ZONE 'UTC')::date - ago)
     FROM generate_series(0, $1::int) AS ago
 """
-# The volume doubles every week; each configuration is measured as often as any other. What is slow
-# has little throughput.
+# Each day has as many, and each configuration as many as any other. What is slow has little
+# throughput.
 _RESULTS = """
     INSERT INTO ingest.benchmark_results (
         id, benchmarked_at, config_id, model_id, model_version_id, hardware_config_id,
@@ -46,10 +46,8 @@ _RESULTS = """
     FROM (
         SELECT i, md5(i::text) AS digest,
             20 + (i::bigint * 7919 % 1009) * 0.5 + (i::bigint * 104729 % 997) * 0.1 AS x,
-            (extract(epoch FROM now()) * 1000)::bigint + (
-                604800000 * log(2, (power(2, -$2::float8 / 7) * (1 - i / $1::float8)
-                    + i / $1::float8)::numeric)
-            )::bigint AS ms,
+            (extract(epoch FROM now()) * 1000)::bigint
+                - (86400000 * $2::float8 * (1 - i / $1::float8))::bigint AS ms,
             i::bigint * 7919 % $3 AS place
         FROM generate_series(1, $1::int) AS i
     ) AS made
