@@ -4,6 +4,8 @@ The answers that are drawn by chance are left out: their seed has ids and versio
 databases share.
 """
 
+import re
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,25 +16,35 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from servemark.ranking.v1.candidate_pb2 import PriceBasis
 from servemark.ranking.v1.ranking_pb2 import RefreshRankingsRequest
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendResponse
+from tests.support.command import Run, run
 from tests.support.readable import readable
 from tests.support.stack import RunningStack, golden, load_sample
 
+__all__ = ["run"]
+
 GOLDEN = Path(__file__).parent / "golden"
+README = Path(__file__).resolve().parents[2] / "README.md"
 Ask = Callable[[RecommendRequest], RecommendResponse]
 
 
 @pytest.fixture(scope="module")
-def ask(stack: RunningStack) -> Ask:
-    """Asks for a recommendation from the shipped data, at the prices of one day."""
+def shipped(stack: RunningStack) -> RunningStack:
+    """The stack with the shipped data, ranked."""
     load_sample(stack)
     with stack.client() as client:
         client.ranking.RefreshRankings(RefreshRankingsRequest(), timeout=60)
+    return stack
+
+
+@pytest.fixture(scope="module")
+def ask(shipped: RunningStack) -> Ask:
+    """Asks for a recommendation from the shipped data, at the prices of one day."""
 
     def asked(request: RecommendRequest) -> RecommendResponse:
         time = Timestamp()
         time.FromDatetime(datetime(2026, 8, 21, tzinfo=UTC))
         request.price_basis.CopyFrom(PriceBasis(price_time=time))
-        with stack.client() as client:
+        with shipped.client() as client:
             answer = client.ranking.Recommend(request)
             again = client.ranking.Recommend(request)
         assert answer.SerializeToString(deterministic=True) == again.SerializeToString(
@@ -70,3 +82,22 @@ def test_a_budget_changes_what_agents_are_recommended(ask: Ask) -> None:
     assert richest.alternative.price.usd_per_hour > 15
     assert all(item.alternative.price.usd_per_hour <= 15 for item in answer.recommendations)
     golden(GOLDEN / "recommend_agentic_within_a_budget.json", readable(answer))
+
+
+def test_the_command_of_the_readme_answers_as_it_stands_there(
+    shipped: RunningStack, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (command, shown) = re.findall(
+        r"^\.venv/bin/servemark (recommend .*?)$.*?^```$.*?^```$\n(.*?)^```$",
+        README.read_text(),
+        re.S | re.M,
+    )[0]
+    monkeypatch.setenv("SERVEMARK_TARGET", shipped.target)
+    monkeypatch.setenv("SERVEMARK_API_KEY", shipped.key)
+    done = run(*shlex.split(command))
+    assert done.code == 0, done.err
+    # Lines may be left out there, but not changed or in another order.
+    said = iter([line.rstrip() for line in done.out.splitlines()])
+    missing = [line for line in shown.splitlines() if line not in said]
+    assert not missing, done.out
+    assert "gpt-oss-120b" in shown
