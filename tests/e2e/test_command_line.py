@@ -254,10 +254,13 @@ def test_the_front_is_drawn_as_text(command: Run) -> None:
     front = command("pareto", "--x", "cost", "--y", "ttft_p50", "--all", *THREE)
     assert (front.code, front.err) == (0, "")
     # All have the same TTFT, so they lie in one line, the cheapest to the left and on the front.
-    (drawn,) = [line.split("|")[1] for line in front.out.splitlines() if "|A" in line]
-    assert [mark for mark in drawn if mark != " "] == ["A", ".", "."]
-    h100 = drawn.index(".") / (len(drawn.rstrip()) - 1)
-    assert abs(h100 - (4.0 - 0.8) / (6.0 - 0.8)) < 0.02
+    lines = front.out.splitlines()
+    (drawn,) = [line.partition("|")[2] for line in lines if "|A" in line]
+    (axis,) = [line.partition("+")[2].strip() for line in lines if "+---" in line]
+    marks = {place: mark for place, mark in enumerate(drawn) if mark != " "}
+    last = len(axis) - 1
+    h100 = round((4.0 - 0.8) / (6.0 - 0.8) * last)
+    assert marks == {0: "A", h100: ".", last: "."}
     assert "USD/h > (less is better)" in front.out
     said = words(front.out)
     assert "1 on the front, 2 behind it." in said
