@@ -19,6 +19,7 @@ from servemark.runtime.server import ServiceServer
 from services.ranking.consumer import TOPICS, Follower
 from services.ranking.generations import Generations
 from services.ranking.inputs import InputReader
+from services.ranking.model_use_cases import ModelUseCases
 from services.ranking.refresh import Refresher
 from services.ranking.servicer import RankingServicer
 from services.ranking.settings import RankingSettings
@@ -36,14 +37,16 @@ async def create(settings: RankingSettings) -> App:
         settings.database_url.get_secret_value(), "ranking", pool_size=settings.database_pool_size
     )
     catalog, ingest = open_channel(settings, "catalog"), open_channel(settings, "ingest")
+    catalog_stub = CatalogServiceStub(catalog)
     refresher = Refresher(
         MatrixStore(database),
-        InputReader(CatalogServiceStub(catalog), IngestServiceStub(ingest), settings),
+        InputReader(catalog_stub, IngestServiceStub(ingest), settings),
         now_us=lambda: time.time_ns() // 1000,
         minimum_candidates=settings.ranking_reference_candidates,
     )
+    rankings = RankingStore(database)
     generations = Generations(
-        RankingStore(database),
+        rankings,
         ttl=timedelta(seconds=settings.ranking_ttl_seconds),
         now=lambda: datetime.now(UTC),
     )
@@ -59,7 +62,12 @@ async def create(settings: RankingSettings) -> App:
     )
     redis = _redis(settings)
     follower = Follower(refresher, generations, EventStore(database), redis, settings)
-    background: list[Callable[[], Awaitable[None]]] = [follower.run, follower.watch]
+    model_use_cases = ModelUseCases(refresher, rankings, catalog_stub, settings)
+    background: list[Callable[[], Awaitable[None]]] = [
+        follower.run,
+        follower.watch,
+        model_use_cases.run,
+    ]
     closing: list[Callable[[], Awaitable[object]]] = [refresher.close]
     if redis is not None:
         member = f"{socket.gethostname()}-{os.getpid()}"

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from servemark.events.v1.event_pb2 import Event
 from services.ranking.generations import Generations
+from services.ranking.model_use_cases import RESOURCE
 from services.ranking.refresh import Refresher
 from services.ranking.settings import RankingSettings
 from services.ranking.store_events import EventStore
@@ -58,6 +59,8 @@ class Follower:
         """Notes the events; the refresh comes once they stop, or a moment later."""
         known: list[UUID] = []
         unusable: list[tuple[bytes, str]] = []
+        # Model use cases come from the rankings; what came of a refresh is no reason for another.
+        events = [event for event in events if event.catalog_changed.resource != RESOURCE]
         for event in events:
             try:
                 known.append(UUID(event.id))

@@ -20,5 +20,8 @@ class RankingSettings(ServiceSettings):
     ranking_reconcile_without_events_seconds: float = Field(default=5.0, gt=0, le=3600)
     """The same while no events come, because there is no Redis or it does not answer."""
 
+    ranking_suitability_seconds: float = Field(default=5.0, gt=0, le=3600)
+    """How often the catalog's model use cases are made to agree with the stored rankings."""
+
     ranking_reference_candidates: int = Field(default=30, ge=1)
     """How many candidates must stand behind a fixed reference bound before it stays for good."""

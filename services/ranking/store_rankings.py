@@ -46,6 +46,17 @@ class StoredRank:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelPlace:
+    """The best place of one model in a generation, and how many places it has there."""
+
+    model_id: UUID
+    score: float
+    rank: int
+    payload: bytes
+    config_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A generation and the payloads of some of its places, with the number of the last of them."""
 
@@ -105,6 +116,36 @@ class RankingStore:
             tuple(row.place_payload for row in found),
             found[-1].ordinal if found else after,
         )
+
+    async def best_of_models(self, generation: Generation) -> list[ModelPlace] | None:
+        """The best place of each model, best first, or None: the generation is gone."""
+        best = (
+            select(
+                func.min(model_rankings.c.ordinal).label("ordinal"), func.count().label("places")
+            )
+            .where(model_rankings.c.generation_id == generation.id)
+            .group_by(model_rankings.c.model_id)
+            .subquery()
+        )
+        place = model_rankings.c
+        statement = (
+            select(
+                place.model_id,
+                place.composite_score,
+                place.rank_position,
+                place.payload,
+                best.c.places,
+            )
+            .join_from(model_rankings, best, place.ordinal == best.c.ordinal)
+            .where(place.generation_id == generation.id)
+            .order_by(place.ordinal)
+        )
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(statement)).all()
+        found = [ModelPlace(*row) for row in rows]
+        # Places go all at once, with their generation.
+        whole = sum(place.config_count for place in found) == generation.ranked_count
+        return found if whole else None
 
     async def supersede(self, generation: Generation, ranks: Sequence[StoredRank]) -> Generation:
         """Stores `generation` as the current one, in one transaction; returns the current one.

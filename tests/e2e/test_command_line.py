@@ -66,6 +66,23 @@ def command(filled: RunningStack, run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
+# The three results that differ in hardware and price alone, whatever else was imported.
+THREE = ("--quantization", "fp8")
+CHATBOT = ("--use-case", "chatbot", *THREE)
+
+
+def ids_by_hardware(command: Run) -> dict[str, str]:
+    """The ids of the three configurations, by their hardware's name, best first."""
+    answer = json.loads(command("recommend", *CHATBOT, "--json").out)
+    ranked = [item["alternative"] for item in answer["recommendations"]]
+    return {one["hardware"]: one["config_id"] for one in ranked}
+
+
+def words(text: str) -> str:
+    """The text on one line, with single spaces."""
+    return " ".join(text.split())
+
+
 def write_json(path: Path, value: Any) -> Path:
     path.write_text(json.dumps(value))
     return path
@@ -158,6 +175,102 @@ def test_the_stored_ranking_and_the_front_are_shown(command: Run) -> None:
     front = command("pareto", "--x", "cost", "--y", "throughput")
     assert front.code == 0
     assert "on the front" in front.out
+
+
+def test_when_nothing_fits_the_command_says_what_to_relax(command: Run) -> None:
+    done = command("recommend", *CHATBOT, "--ttft-p99", 100)
+    assert (done.code, done.err) == (0, "")
+    said = words(done.out)
+    assert "Nothing can be recommended for chatbot." in said
+    assert "Without TTFT p99 ≤ 100 ms, 3 candidates are left." in said
+    for gpu in ("H100-80GB", "H200-141GB", "L4-24GB"):
+        assert (
+            "TTFT p99 ≤ 200 ms instead of 100 (100% more): "
+            f"test/llama-8b fp8 on 1 x {gpu}, vllm 0.11.0." in said
+        )
+    assert "TTFT p99 ≤ 100 ms: 0 of 3 candidates." in said
+    assert "3 miss the limit on TTFT p99" in said
+    # It relaxed what it says it did: there, they all fit.
+    relaxed = command("recommend", *CHATBOT, "--ttft-p99", 200, "--json")
+    assert json.loads(relaxed.out)["ranked_count"] == 3
+
+
+def test_configurations_are_compared_metric_by_metric(command: Run) -> None:
+    ids = ids_by_hardware(command)
+    done = command("compare", ids["test/h100-1"], ids["test/l4-1"], "--metric", "usd_per_hour")
+    assert (done.code, done.err) == (0, "")
+    said = words(done.out)
+    assert f"vllm 0.11.0 · 512/256 tokens, 8 in flight, 1 run {ids['test/h100-1']} B " in said
+    assert "USD/h 4.00 0.80*" in said
+    assert "USD/h B against A -3.20 -80% -80% to -80% better" in said
+    assert "TTFT" not in said
+    assert max(map(len, done.out.splitlines())) <= 100
+    three = command("compare", *ids.values(), "--all-pairs")
+    assert "C against B" in three.out
+    # They differ in price alone, and so in nothing that was measured.
+    assert "TTFT p50 ms C against B 0 +0% +0% to +0% the same" in words(three.out)
+
+
+def test_what_cannot_be_compared_is_said_and_no_trace_of_code_is_shown(command: Run) -> None:
+    first, *_ = ids_by_hardware(command).values()
+    for other, says in (
+        ("0198f000-0000-7000-8000-000000000000", "no configuration 0198f000"),
+        ("nonsense", "config_ids[1]: is not a UUID"),
+        (first, "2 to 16 different configurations"),
+    ):
+        refused = command("compare", first, other)
+        assert (refused.code, refused.out) == (1, "")
+        assert says in refused.err
+        assert "Traceback" not in refused.err
+
+
+def test_a_place_is_explained_down_to_where_its_figures_come_from(command: Run) -> None:
+    ids = ids_by_hardware(command)
+    done = command("explain", 2, *CHATBOT)
+    assert (done.code, done.err) == (0, "")
+    said = words(done.out)
+    assert ids["test/h100-1"] in said
+    assert "#2 of 3 for chatbot, score 0.385" in said
+    assert "Loses most by price per million tokens: $1.23, where the best has $0.247." in said
+    assert "It is dominated: #1 is as good or better in every criterion" in said
+    assert "TTFT p50 ms 80.0 – figure of a single run, vllm, until 2026-03-01, measured" in said
+    assert "USD/h 4.00 – on-demand price of the whole instance from 2025-03-01 on (test)" in said
+    assert "A is this one, B is test/llama-8b fp8 on 1 x L4-24GB, vllm 0.11.0." in said
+    by_id = command("explain", ids["test/h100-1"], *CHATBOT)
+    assert by_id.out == done.out
+
+
+def test_what_was_left_out_is_explained_by_its_reason(command: Run) -> None:
+    ids = ids_by_hardware(command)
+    done = command("explain", ids["test/h200-1"], *CHATBOT, "--budget", 5)
+    assert done.code == 0
+    assert "Left out for chatbot - Costs $6/hour; the budget is $5/hour." in words(done.out)
+    no_place = command("explain", 99, *CHATBOT)
+    assert (no_place.code, no_place.out) == (1, "")
+    assert "There is no place 99: 3 were ranked." in no_place.err
+
+
+def test_the_front_is_drawn_as_text(command: Run) -> None:
+    front = command("pareto", "--x", "cost", "--y", "ttft_p50", "--all", *THREE)
+    assert (front.code, front.err) == (0, "")
+    # All have the same TTFT, so they lie in one line, the cheapest to the left and on the front.
+    lines = front.out.splitlines()
+    (drawn,) = [line.partition("|")[2] for line in lines if "|A" in line]
+    (axis,) = [line.partition("+")[2].strip() for line in lines if "+---" in line]
+    marks = {place: mark for place, mark in enumerate(drawn) if mark != " "}
+    last = len(axis) - 1
+    h100 = round((4.0 - 0.8) / (6.0 - 0.8) * last)
+    assert marks == {0: "A", h100: ".", last: "."}
+    assert "USD/h > (less is better)" in front.out
+    said = words(front.out)
+    assert "1 on the front, 2 behind it." in said
+    assert (
+        "test/llama-8b fp8 on 1 x H100-80GB, vllm 0.11.0 is dominated: "
+        "A is as good or better in every criterion (USD/h by 80%)." in said
+    )
+    plain = command("pareto", "--x", "cost", "--y", "ttft_p50", "--no-plot", *THREE)
+    assert "|" not in plain.out
+    assert max(map(len, front.out.splitlines())) <= 100
 
 
 def test_a_matrix_of_ones_own_is_ranked(command: Run, tmp_path: Path) -> None:

@@ -1,11 +1,6 @@
 """One record's way on real parts: the SDK, the gateway, Postgres, a ranking with reasons."""
 
-import json
-import re
 from pathlib import Path
-from typing import Any
-
-from google.protobuf import json_format
 
 from servemark.catalog.v1.hardware_price_pb2 import ListHardwarePricesRequest
 from servemark.client.load import load_records
@@ -15,11 +10,11 @@ from servemark.ingest.v1.result_query_pb2 import (
 )
 from servemark.ranking.v1.ranking_pb2 import GetRankingsRequest, RefreshRankingsRequest
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest
+from tests.support.readable import readable
 from tests.support.runs import make_catalog, record
 from tests.support.stack import RunningStack, golden, wait_until
 
 GOLDEN = Path(__file__).parent / "golden"
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 # Three runs of one configuration, and one each of two others; the L4 misses the limit.
 RUNS = [
@@ -41,16 +36,6 @@ RUNS = [
         throughput_tokens_sec=160.0,
     ),
 ]
-
-
-def _readable(message: Any) -> Any:
-    """The message as JSON with ids and clock times, which differ from run to run, blanked."""
-    text = json.dumps(json_format.MessageToDict(message, preserving_proto_field_name=True))
-    text = UUID.sub("(id)", text)
-    document = json.loads(text)
-    for key in ("matrix_time", "matrix_version"):
-        document[key] = "(varies)"
-    return document
 
 
 def test_one_record_walks_from_a_runner_to_a_recommendation(stack: RunningStack) -> None:
@@ -80,7 +65,7 @@ def test_one_record_walks_from_a_runner_to_a_recommendation(stack: RunningStack)
         assert answer == client.ranking.Recommend(
             RecommendRequest(use_case="chatbot", max_excluded=10)
         )
-        golden(GOLDEN / "recommend.json", _readable(answer))
+        golden(GOLDEN / "recommend.json", readable(answer))
 
         rankings = client.ranking.GetRankings(GetRankingsRequest(use_case="chatbot"))
         # The stored ranking has the same alternatives; with fixed bounds their order may differ.

@@ -97,7 +97,7 @@ def _find(client: Client, request: RecommendRequest, config: str) -> Explanation
     ranked = {item.alternative.config_id: item for item in answer.recommendations}
     if config.isdecimal():
         if not 1 <= int(config) <= len(ranked):
-            raise CliError(f"There is no place {config}: {answer.ranked_count} were ranked.")
+            raise CliError(_no_place(config, len(ranked), answer.ranked_count))
         config = list(ranked)[int(config) - 1]
     excluded = {item.alternative.config_id: item for item in answer.excluded}
     # Two are needed to compare: the first of the ranking, or any other where there is none.
@@ -111,6 +111,15 @@ def _find(client: Client, request: RecommendRequest, config: str) -> Explanation
             )
         )
     return Explanation(config, answer, ranked.get(config), excluded.get(config), comparison)
+
+
+def _no_place(place: str, listed: int, ranked: int) -> str:
+    if listed < int(place) <= ranked:
+        return (
+            f"Place {place} of {ranked:,} is not listed: an answer lists the first {listed:,}. "
+            "Name the configuration by its id, or narrow the ranking with filters."
+        )
+    return f"There is no place {place}: {ranked:,} were ranked."
 
 
 def _to_json(found: Explanation) -> dict[str, Any]:

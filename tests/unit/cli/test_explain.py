@@ -107,6 +107,17 @@ def test_a_place_that_is_none_is_refused(run: Run) -> None:
     assert run("explain", "1").code == 1
 
 
+def test_a_place_beyond_what_an_answer_lists_is_not_called_missing(run: Run) -> None:
+    answer = explained()
+    answer.ranked_count = 1200
+    with answering_server(Recommend=answer) as server:
+        beyond, nowhere = (explain(run, server, place) for place in (3, 1201))
+    assert (beyond.code, beyond.out) == (1, "")
+    assert "Place 3 of 1,200 is not listed: an answer lists the first 2." in beyond.err
+    assert "by its id" in beyond.err
+    assert "There is no place 1201: 1,200 were ranked." in nowhere.err
+
+
 def test_a_source_says_only_what_is_known() -> None:
     assert source_text(candidate.Cell()) == ""
     accuracy = candidate.Cell(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from servemark.type.v1.metric_pb2 import Metric
 from services.ranking import contributions
 from services.ranking.contributions import (
     BASELINE,
@@ -20,6 +21,7 @@ from services.ranking.contributions import (
     of_logit,
     of_score,
 )
+from services.ranking.metrics import METRICS
 from services.ranking.topsis import Normalization, TopsisResult, rank
 from tests.unit.ranking import oracles
 from tests.unit.ranking.problems import GRID, HOLES, Problem, problems
@@ -101,6 +103,10 @@ def test_an_excluded_alternative_has_none() -> None:
 def test_nothing_has_no_contributions(shape: tuple[int, int]) -> None:
     for function in (of_score, of_logit):
         assert function(np.zeros(shape), np.zeros(shape)).shape == shape
+
+
+def test_every_metric_of_the_contract_can_be_a_criterion() -> None:
+    assert len(METRICS) == len(Metric.values()) - 1 <= MAX_CRITERIA
 
 
 def test_too_many_criteria_are_refused() -> None:

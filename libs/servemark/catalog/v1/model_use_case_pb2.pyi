@@ -52,7 +52,13 @@ Global___ModelUseCaseOrder: _TypeAlias = ModelUseCaseOrder  # noqa: Y015
 
 @_typing.final
 class ModelUseCase(_message.Message):
-    """How well one model suits one use case. Unique by model and use case."""
+    """How well one model suits one use case. Unique by model and use case.
+
+    The ranking service makes an entry for each model that has a place in the use case's stored ranking, and keeps it as that
+    ranking has it, within seconds. The `performance_summary` of these has `calculated_from`: `model_rankings`. All others are
+    somebody's own and are left as they are; to make one's own of a calculated one, replace its `performance_summary`, and to
+    be rid of it, archive it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -74,18 +80,23 @@ class ModelUseCase(_message.Message):
     use_case_id: _builtins.str
     """Id of the use case. Required at creation; cannot be changed."""
     suitability_score: _builtins.float
-    """Suitability from 0 (unfit) to 1 (ideal). Absent: not judged."""
+    """Suitability from 0 (unfit) to 1 (ideal). Absent: not judged. Calculated: the score of the model's best place in the
+    stored ranking, which has fixed bounds; absent where it has no place any longer, as when it misses a limit.
+    """
     recommended: _builtins.bool
-    """Whether the model is recommended for the use case."""
+    """Whether the model is recommended for the use case. Calculated: its best place is the first, or on the Pareto front."""
     priority: _builtins.int
-    """Order among the models of a use case, 1 first. 0: no order."""
+    """Order among the models of a use case, 1 first. 0: no order. Calculated: by their best places; equal ones share it."""
     etag: _builtins.str
     """Changes with every change of the resource. Sent back in an update, it makes sure nothing was changed in between.
     Output only.
     """
     @_builtins.property
     def performance_summary(self) -> _struct_pb2.Struct:
-        """Free JSON, quick figures for display: at most 16 KiB, 8 levels, 200 keys, finite numbers."""
+        """Free JSON, quick figures for display: at most 16 KiB, 8 levels, 200 keys, finite numbers. Calculated: rank_position and
+        ranked_count, the model's configuration_count, and of the best of them config_id, names, provenance, run_count and
+        figures by their metrics' names.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

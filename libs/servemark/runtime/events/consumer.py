@@ -81,10 +81,12 @@ class EventConsumer:
     async def run(self) -> None:
         """Reads until cancelled. A Redis that is away or was flushed is waited for, not fatal."""
         failures = 0
-        while True:
+        task = asyncio.current_task()
+        # What reads may lose a cancellation that comes with an answer; the task still knows of it.
+        while task is None or not task.cancelling():
             try:
                 await self.ensure_groups()
-                while True:
+                while task is None or not task.cancelling():
                     await self.read_once()
                     failures = 0
             except asyncio.CancelledError:
