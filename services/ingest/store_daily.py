@@ -24,6 +24,7 @@ from servemark.runtime.ids import uuid7
 from services.ingest.records import DailyStats, Turn
 from services.ingest.rows import Fetch
 from services.ingest.store_filter import Arguments, where
+from services.ingest.store_pool import total
 
 # Marks looked at in one turn of the roll-up, and days of a model that it calculates.
 _MARKS: Final = 50_000
@@ -64,7 +65,7 @@ _LOCK: Final = """
 # One day of some models, whose versions are named: a few of many are read through the index of the
 # versions' times. A percentile over runs and one over requests are different quantities; the row
 # says which.
-_CALCULATION: Final = """
+_CALCULATION: Final = f"""
     SELECT model_id, $1::date AS stats_date, avg_accuracy, avg_throughput,
         coalesce(sketch_p95, run_p95) AS p95_latency_ms, total_benchmarks,
         jsonb_strip_nulls(jsonb_build_object(
@@ -93,14 +94,14 @@ _CALCULATION: Final = """
             count(throughput_tokens_sec) AS throughput_runs,
             count(ttft_p50_ms) AS latency_runs,
             count(ttft_sketch) AS sketch_runs,
-            least(sum(request_count), 9223372036854775807) AS request_count,
-            least(sum(failed_request_count), 9223372036854775807) AS failed_request_count
+            {total("sum(request_count)")} AS request_count,
+            {total("sum(failed_request_count)")} AS failed_request_count
         FROM benchmark_results AS result
         WHERE result.model_version_id = ANY($2::uuid[])
             AND result.benchmarked_at >= $3 AND result.benchmarked_at < $4
         GROUP BY result.model_id
     ) AS figures
-"""
+"""  # noqa: S608  (all of it is ours)
 # Results only ever come, until their whole day is dropped: fewer of them than were counted before
 # means that they were.
 _ROLL_UP: Final = f"""

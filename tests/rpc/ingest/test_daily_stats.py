@@ -226,6 +226,7 @@ async def test_what_no_run_has_stays_absent(ingest: Served) -> None:
     for field in ("avg_accuracy", "avg_throughput", "p95_latency_ms"):
         assert not stats.HasField(field)
     assert stats.p95_latency_source == LatencySource.LATENCY_SOURCE_UNSPECIFIED
+    assert (stats.request_count, stats.failed_request_count) == (0, 0)
     assert stats.HasField("update_time")
 
 
