@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from servemark.embedded import EmbeddedPostgres
+from servemark.stack.servers import POSTGRES_SETTINGS
 from services.ingest.copy_format import COPY_COLUMNS
 from tests.rpc.ingest.serving import seed
 from tests.support import servers
@@ -119,7 +120,8 @@ async def place(**settings: str) -> AsyncIterator[Place]:
     """A new database with fsync on, a catalog and an ingest service, until the end of the block."""
     with ExitStack() as stack:
         folder = stack.enter_context(servers.temporary_folder())
-        server = stack.enter_context(EmbeddedPostgres(folder / "postgres"))
+        postgres = EmbeddedPostgres(folder / "postgres", settings=POSTGRES_SETTINGS)
+        server = stack.enter_context(postgres)
         await asyncio.to_thread(asyncio.run, seed(server.dsn()))
         base = free_block()
         environment = {"SERVEMARK_DATABASE_URL": server.dsn(), **settings}
