@@ -76,19 +76,14 @@ def _contributions(ranking: Ranking, shown: Ints) -> Floats:
 
 
 def _stability(answer: Answer, ranking: Ranking) -> Stability:
-    unweighted = topsis.rank(
+    unweighted = topsis.distances(
         ranking.values,
         np.ones(len(ranking.criteria)),
         ranking.maximize,
         normalization=answer.request.normalization,
         bounds=ranking.bounds,
     )
-    return stability.intervals(
-        unweighted.ideal_sq,
-        unweighted.anti_ideal_sq,
-        ranking.result.weights,
-        int(ranking.result.order[0]),
-    )
+    return stability.intervals(*unweighted, ranking.result.weights, int(ranking.result.order[0]))
 
 
 def _acceptability(answer: Answer, ranking: Ranking) -> Acceptability:
@@ -136,13 +131,11 @@ def _confidence(answer: Answer, ranking: Ranking, shown: Ints) -> Confidence:
 def spread_in(answer: Answer, ranking: Ranking) -> Spread:
     """How far the ranking's cells may be off; what is typical is asked of all candidates."""
     candidates = answer.candidates
-    columns = np.array([PLACE[metric] for metric in ranking.criteria])
-    low, high = candidates.low[:, columns], candidates.high[:, columns]
-    runs = candidates.runs[:, columns]
+    columns = [PLACE[metric] for metric in ranking.criteria]
+    value, low, high, runs = candidates.columns(columns)
     # The error of an estimate is known as the ends of an interval, and is no range of runs: it says
     # nothing of how far those of others differ.
     estimated = are_estimated(candidates)[:, None]
-    value = candidates.value[:, columns]
     # It is a factor, unless it reaches down to 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         width = np.where(low > 0, value * np.log(high / low), high - low)
@@ -153,7 +146,7 @@ def spread_in(answer: Answer, ranking: Ranking) -> Spread:
         np.where(estimated, np.minimum(runs, 1), runs),
         deviation=np.where(estimated, width / (2 * QUANTILE), np.nan),
     )
-    return spread.take(ranking.who, np.arange(columns.size))
+    return spread.take(ranking.who, np.arange(len(columns)))
 
 
 def _unknown_spreads(ranking: Ranking, sure: Confidence) -> list[Message]:
@@ -195,7 +188,7 @@ def _operating_point(candidates: Candidates, index: int) -> OperatingPoint:
 
 def _rate(candidates: Candidates, index: int, metric: int) -> Rate | None:
     place = PLACE[metric]
-    median, worst = float(candidates.value[index, place]), float(candidates.low[index, place])
+    median, worst = float(candidates.value[index, place]), candidates.span_of(index, place)[0]
     return None if np.isnan(median) else Rate(median, worst)
 
 

@@ -1,12 +1,11 @@
 """Which configurations take part, at which price, and the figures that come from prices."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
@@ -15,7 +14,7 @@ from services.ranking.content import ConfigRow, Price, TokenSpan, UseCase
 from services.ranking.matrix import Bools, Floats, Ints, Matrix
 from services.ranking.metrics import MEASURED, METRICS, PLACE, PRICES
 
-Number = TypeVar("Number", bound=np.generic)
+_THROUGHPUT = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
 
 _MEMORY_SIZE = re.compile(r"-\d+gb$")
 
@@ -54,15 +53,18 @@ class PriceBasis:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Candidates:
-    """The k configurations that passed the filter, in order of id, with all 15 metrics."""
+    """The k configurations that passed the filter, in order of id, with all 15 metrics.
+
+    What is only asked of some cells, as the runs behind one, is looked up in the matrix: to copy it
+    for thousands of candidates takes longer than to rank them.
+    """
 
     matrix: Matrix
     rows: Ints  # [k] their rows in the matrix
     price_of: dict[str, Price]  # by hardware configuration; absent where none is known
-    value: Floats  # [k, 15] NaN where there is no figure
-    low: Floats  # [k, 15] the smallest run
-    high: Floats  # [k, 15]
-    runs: Ints  # [k, 15]
+    value: Floats  # [k, 15] NaN where there is no figure; each column lies together in memory
+    price_low: Floats  # [k, 3] the last columns by the smallest run, in the same way
+    price_high: Floats  # [k, 3]
 
     def __len__(self) -> int:
         return int(self.rows.size)
@@ -71,14 +73,62 @@ class Candidates:
         """The least and the most[k] that the figure in column `place` may be; NaN: no figure."""
         if place < len(MEASURED):
             return self.matrix.sure_low[self.rows, place], self.matrix.sure_high[self.rows, place]
-        return self.low[:, place], self.high[:, place]
+        return self.span(place)
 
     def sure_of(self, index: int, place: int) -> tuple[float, float]:
         """The least and the most that candidate `index`'s figure in column `place` may be."""
-        low, high, row = self.low, self.high, index
         if place < len(MEASURED):
-            low, high, row = self.matrix.sure_low, self.matrix.sure_high, int(self.rows[index])
-        return float(low[row, place]), float(high[row, place])
+            row = self.rows[index]
+            return float(self.matrix.sure_low[row, place]), float(self.matrix.sure_high[row, place])
+        return self.span_of(index, place)
+
+    def span(self, place: int) -> tuple[Floats, Floats]:
+        """The smallest and the largest run[k] in column `place`; NaN: no figure."""
+        if place < len(MEASURED):
+            return self.matrix.low[self.rows, place], self.matrix.high[self.rows, place]
+        column = place - len(MEASURED)
+        return self.price_low[:, column], self.price_high[:, column]
+
+    def span_of(self, index: int, place: int) -> tuple[float, float]:
+        """The smallest and the largest run of candidate `index` in column `place`."""
+        low, high, row, column = self.price_low, self.price_high, index, place - len(MEASURED)
+        if place < len(MEASURED):
+            low, high, row, column = self.matrix.low, self.matrix.high, self.rows[index], place
+        return float(low[row, column]), float(high[row, column])
+
+    def runs(self, place: int) -> Ints:
+        """The number of runs[k] behind column `place`; 0 for a price per hour, which has none."""
+        if place < len(MEASURED):
+            measured: Ints = self.matrix.runs[self.rows, place]
+            return measured
+        known: Bools = ~np.isnan(self.value[:, place])
+        known &= place != PLACE[Metric.METRIC_USD_PER_HOUR]
+        return np.where(known, self.matrix.runs[self.rows, _THROUGHPUT], 0)
+
+    def runs_of(self, index: int, place: int) -> int:
+        """The number of runs behind candidate `index`'s figure in column `place`."""
+        if place >= len(MEASURED):
+            if place == PLACE[Metric.METRIC_USD_PER_HOUR] or np.isnan(self.value[index, place]):
+                return 0
+            place = _THROUGHPUT
+        return int(self.matrix.runs[self.rows[index], place])
+
+    def columns(self, places: Sequence[int]) -> tuple[Floats, Floats, Floats, Ints]:
+        """Value, smallest and largest run, and runs[k, m] of some columns."""
+        low, high = zip(*(self.span(place) for place in places), strict=True)
+        runs = [self.runs(place) for place in places]
+        return (
+            self.value[:, list(places)],
+            np.column_stack(low),
+            np.column_stack(high),
+            np.column_stack(runs),
+        )
+
+    def values_of(self, who: Ints, metrics: Sequence[int]) -> Floats:
+        """The values[r, m] of some candidates; each column lies together in memory."""
+        places = np.array([PLACE[metric] for metric in metrics], dtype=np.int64)
+        chosen: Floats = self.value.T[np.ix_(places, who)]
+        return chosen.T
 
     def figure(self, index: int, place: int) -> Figure | None:
         """What is known of candidate `index`'s measured figure in column `place`, if it has one."""
@@ -202,38 +252,27 @@ def _within(tokens: Ints, span: TokenSpan | None) -> Bools:
     return keep
 
 
-def _with_room(measured: npt.NDArray[Number], rows: Ints) -> npt.NDArray[Number]:
-    """These rows of what was measured[n, 12], with columns for the prices that are yet to be set.
-
-    Copied once: of ten thousand rows, every copy takes as long as the arithmetic with prices.
-    """
-    room = np.empty((rows.size, len(METRICS)), dtype=measured.dtype)
-    # Rows are those of the matrix, so none is clipped; only so are they not copied before.
-    np.take(measured, rows, axis=0, out=room[:, : len(MEASURED)], mode="clip")
-    return room
-
-
 def _with_prices(matrix: Matrix, rows: Ints, price_of: dict[str, Price], usd: Floats) -> Candidates:
     """The candidates with price columns: at the best throughput a token costs least."""
     hour, tokens, total = (PLACE[metric] for metric in PRICES)
-    throughput = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
-    cells = [_with_room(of, rows) for of in (matrix.value, matrix.low, matrix.high)]
-    for cell in cells:
-        cell[:, hour] = usd
-    value, low, high = cells
-    runs = _with_room(matrix.runs, rows)
-    runs[:, hour] = 0
-    with np.errstate(divide="ignore"):
-        for cell, speed in ((value, value), (low, high), (high, low)):
-            cell[:, tokens] = usd / (speed[:, throughput] * 3600.0) * 1e6
-    # At no throughput a token has no price.
-    for cell in (low, high, value):
-        cell[np.isinf(value[:, tokens]), tokens] = np.nan
+    measured = len(MEASURED)
+    value = np.empty((len(METRICS), rows.size))
+    # Rows are those of the matrix, so none is clipped; only so are they not copied before.
+    np.take(matrix.value.T, rows, axis=1, out=value[:measured], mode="clip")
+    low, high = np.empty((2, len(PRICES), rows.size))
+    slowest, fastest = matrix.low[rows, _THROUGHPUT], matrix.high[rows, _THROUGHPUT]
     # Throughput counts output tokens; each of them comes with its share of the input.
     ours, theirs = matrix.output_tokens[rows], matrix.input_tokens[rows]
     share = np.where((ours > 0) & (theirs >= 0), ours / np.maximum(ours + theirs, 1), np.nan)
-    for cell in cells:
-        cell[:, total] = cell[:, tokens] * share
-    for place in (tokens, total):
-        runs[:, place] = np.where(np.isnan(value[:, place]), 0, runs[:, throughput])
-    return Candidates(matrix, rows, price_of, value, low, high, runs)
+    prices = value[measured:], low, high
+    for cells, speed in zip(prices, (value[_THROUGHPUT], fastest, slowest), strict=True):
+        cells[hour - measured] = usd
+        with np.errstate(divide="ignore"):
+            np.divide(usd, speed * 3600.0, out=cells[tokens - measured])
+        cells[tokens - measured] *= 1e6
+    # At no throughput a token has no price.
+    free = np.isinf(value[tokens])
+    for cells in prices:
+        cells[tokens - measured, free] = np.nan
+        np.multiply(cells[tokens - measured], share, out=cells[total - measured])
+    return Candidates(matrix, rows, price_of, value.T, low.T, high.T)

@@ -69,14 +69,8 @@ def compare(matrix: Matrix, request: CompareRequest) -> Comparison:
     metrics = request.metrics or tuple(
         info.metric for place, info in enumerate(METRICS) if known[place]
     )
-    columns = np.array([PLACE[metric] for metric in metrics], dtype=np.int64)
-    spread = spread_of(
-        candidates.value[:, columns],
-        candidates.low[:, columns],
-        candidates.high[:, columns],
-        candidates.runs[:, columns],
-    )
-    values = candidates.value[np.ix_(who, columns)]
+    spread = spread_of(*candidates.columns([PLACE[metric] for metric in metrics]))
+    values = candidates.values_of(who, metrics)
     errors = spread.error[who]
     pairs = tuple(combinations(range(who.size), 2))
     found = tuple(differences(values[a], errors[a], values[b], errors[b]) for a, b in pairs)

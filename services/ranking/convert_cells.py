@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from servemark.ranking.v1.candidate_pb2 import Cell, CellMethod
+# By its name in the module: to look it up in the enum takes longer than the rest of a cell.
+from servemark.ranking.v1.candidate_pb2 import CELL_METHOD_FROM_PRICE, Cell, CellMethod
 from servemark.ranking.v1.cell_source_pb2 import CellInterval, CellSource
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
@@ -29,14 +30,14 @@ def cells_to_proto(
         value = float(candidates.value[index, place])
         if value != value:  # NaN: there is no figure
             continue
-        figure = candidates.figure(index, place)
-        method = CellMethod.CELL_METHOD_FROM_PRICE if figure is None else figure.method
+        figure, (least, most) = candidates.figure(index, place), candidates.span_of(index, place)
+        method = CELL_METHOD_FROM_PRICE if figure is None else figure.method
         cell = Cell(
             metric=Metric.ValueType(metric),
             value=value,
-            min=float(candidates.low[index, place]),
-            max=float(candidates.high[index, place]),
-            run_count=int(candidates.runs[index, place]),
+            min=least,
+            max=most,
+            run_count=candidates.runs_of(index, place),
             method=method,
         )
         if figure is not None and figure.span is not None and method in _LEVEL:

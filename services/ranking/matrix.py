@@ -138,8 +138,9 @@ def build(
 
 def cells_of(rows: Sequence[ConfigRow]) -> tuple[Floats, Ints]:
     """Value, low, high and the sure ends of all figures[5, n, 12], and their runs[n, 12]."""
-    cells = np.full((5, len(rows), len(MEASURED)), np.nan)
-    runs = np.zeros((len(rows), len(MEASURED)), dtype=np.int64)
+    # Each column lies together, for that is how they are read.
+    cells = np.full((5, len(MEASURED), len(rows)), np.nan).transpose(0, 2, 1)
+    runs = np.zeros((len(MEASURED), len(rows)), dtype=np.int64).T
     places = {info.column: place for place, info in enumerate(MEASURED)}
     for index, row in enumerate(rows):
         for column, figure in row.figures.items():

@@ -10,7 +10,7 @@ from services.ranking.content import UseCase
 from services.ranking.dominance import dominated_by
 from services.ranking.limits import Limit
 from services.ranking.matrix import Floats, Ints, Matrix
-from services.ranking.metrics import PLACE, info_of
+from services.ranking.metrics import info_of
 from services.ranking.notices import Message, not_measured, nothing_left
 from services.ranking.screening import Screened, screen
 
@@ -57,8 +57,7 @@ def pareto_front(matrix: Matrix, request: FrontRequest) -> Front:
         candidates, request.metrics, request.limits, max_usd_per_hour=request.max_usd_per_hour
     )
     infos = [info_of(metric) for metric in request.metrics]
-    columns = np.array([PLACE[metric] for metric in request.metrics])
-    values = candidates.value[np.ix_(screened.kept, columns)]
+    values = candidates.values_of(screened.kept, request.metrics)
     maximize = [info.maximize for info in infos]
     ranks = pareto.pareto_rank(values, maximize)
     first = values[:, 0] if not infos[0].maximize else -values[:, 0]

@@ -133,8 +133,11 @@ def _weights(
 ) -> tuple[tuple[int, float], ...]:
     """The criteria somebody has a figure for, with weights that sum to 1."""
     asked = _asked(request)
-    known: Bools = np.any(~np.isnan(candidates.value), axis=0)
-    kept = [(metric, weight) for metric, weight in asked if known[PLACE[metric]]]
+    kept = [
+        (metric, weight)
+        for metric, weight in asked
+        if not np.isnan(candidates.value[:, PLACE[metric]]).all()
+    ]
     if len(candidates):
         for metric in sorted({metric for metric, _ in asked} - {metric for metric, _ in kept}):
             label = info_of(metric).label
@@ -166,8 +169,7 @@ def _rank(
     notices: list[Message],
 ) -> Ranking:
     criteria = tuple(metric for metric, _ in weights)
-    columns = np.array([PLACE[metric] for metric in criteria])
-    values = candidates.value[np.ix_(who, columns)]
+    values = candidates.values_of(who, criteria)
     maximize = np.array([info_of(metric).maximize for metric in criteria], dtype=np.bool_)
     fixed = request.normalization is Normalization.FIXED_BOUNDS
     bounds = None

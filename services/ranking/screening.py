@@ -154,13 +154,13 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
     if verdict == UNKNOWN:
         return f"{bound(limit.metric, limit.bound)} cannot be judged: it was not measured"
     low, high = candidates.sure_of(index, place)
-    least = amount(limit.metric, low, beside=limit.bound)
-    most = amount(limit.metric, high, beside=limit.bound)
-    runs = int(candidates.runs[index, place])
+    runs = candidates.runs_of(index, place)
     figure = candidates.figure(index, place)
     whole = _not_of_runs(figure)
     by = "" if place == PLACE[limit.metric] else f" (by its {METRICS[place].label})"
     wanted = bound(limit.metric, limit.bound)
+    if verdict == UNCERTAIN:
+        least, most = (amount(limit.metric, end, beside=limit.bound) for end in (low, high))
     if verdict == UNCERTAIN and by:
         other = f"{METRICS[place].label} is {least}" + (f" to {most}" if high > low else "")
         return f"{wanted} is uncertain: another percentile keeps it, but {other}"
@@ -168,10 +168,11 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
         return f"{wanted} is uncertain{by}: {least} to {most} {whole or f'over {runs} runs'}"
     kept = verdict != MISSED
     # Kept means that even the worst run is within, missed that even the best is not.
-    telling = most if kept != info.maximize else least
+    at_most = kept != info.maximize
+    telling = amount(limit.metric, high if at_most else low, beside=limit.bound)
     says = f"{'Keeps' if kept else 'Misses'} {wanted}{by}:"
     if whole:
-        return f"{says} at {'most' if telling is most else 'least'} {telling} {whole}"
+        return f"{says} at {'most' if at_most else 'least'} {telling} {whole}"
     is_largest = figure is not None and figure.method == CellMethod.CELL_METHOD_MAX_OF_RUNS
     end = "largest" if is_largest else "worst" if kept else "best"
     over = f" in the {end} of {runs} runs" if runs > 1 else ""

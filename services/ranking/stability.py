@@ -93,32 +93,35 @@ def intervals(
     """
     plus, minus, w = _checked(ideal_sq, anti_ideal_sq, weights, winner)
     share = w / w.sum()
-    rivals = _who_matters(_rivals(plus, minus, w, winner), share)
-    down, up = _first_ahead(rivals, share)
-    low, high = down.max(axis=0, initial=-np.inf), up.min(axis=0, initial=np.inf)
+    rivals = _who_matters(_rivals(plus, minus, w, winner), share[:, None])
+    down, up = _first_ahead(rivals, share[:, None])
+    low, high = down.max(axis=1, initial=-np.inf), up.min(axis=1, initial=np.inf)
     above, below = np.full((2, w.size), NOBODY)
     for j in range(w.size):
         if high[j] < 1:
             beyond = high[j] + min(_BEYOND, (1 - high[j]) / 2)
-            above[j] = rivals.best(up[:, j] <= high[j] + _TOGETHER, j, beyond)
+            above[j] = rivals.best(up[j] <= high[j] + _TOGETHER, j, beyond)
         if low[j] > 0:
             beyond = low[j] - min(_BEYOND, low[j] / 2)
-            below[j] = rivals.best(down[:, j] >= low[j] - _TOGETHER, j, beyond)
+            below[j] = rivals.best(down[j] >= low[j] - _TOGETHER, j, beyond)
     return Stability(share, low.clip(0), high.clip(max=1), below, above)
 
 
 @dataclass(frozen=True, eq=False)
 class _Rivals:
-    """The k complete rows, and the winner among them: what makes up their D+² and D-²."""
+    """The k complete rows, and the winner among them: what makes up their D+² and D-².
+
+    Transposed: what belongs to one criterion lies together, and numpy is quick along it.
+    """
 
     rows: Ints  # [k]
-    own: tuple[Floats, Floats]  # P and N, [k, m]
-    rest: tuple[Floats, Floats]  # p and n, [k, m], for each j
-    winners_own: tuple[Floats, Floats]  # [m]
-    winners_rest: tuple[Floats, Floats]  # [m]
+    own: tuple[Floats, Floats]  # P and N, [m, k]
+    rest: tuple[Floats, Floats]  # p and n, [m, k], for each j
+    winners_own: tuple[Floats, Floats]  # [m, 1]
+    winners_rest: tuple[Floats, Floats]  # [m, 1]
 
     def lead(self, u: Floats) -> Floats:
-        """The winner's score minus each rival's [k, m] if weight j is u[…, k, m] or u[m]."""
+        """The winner's score minus each rival's [m, k] if weight j is u[…, m, k] or u[m, 1]."""
         ours, theirs = (
             _score(u, *parts)
             for parts in ((self.winners_own, self.winners_rest), (self.own, self.rest))
@@ -126,7 +129,7 @@ class _Rivals:
         return ours - theirs
 
     def quadratic(self) -> tuple[Floats, Floats, Floats]:
-        """c0, c1, c2[k, m]: D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²."""
+        """c0, c1, c2[m, k]: D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²."""
         (p, n), (p_own, n_own) = self.rest, self.own
         (p_a, n_a), (p_own_a, n_own_a) = self.winners_rest, self.winners_own
         c0 = n_a * p - n * p_a
@@ -136,13 +139,13 @@ class _Rivals:
 
     def take(self, some: Ints | slice) -> "_Rivals":
         """Only these of the rivals."""
-        own, rest = ((plus[some], minus[some]) for plus, minus in (self.own, self.rest))
+        own, rest = ((plus[:, some], minus[:, some]) for plus, minus in (self.own, self.rest))
         return replace(self, rows=self.rows[some], own=own, rest=rest)
 
     def best(self, some: Bools, j: int, u: float) -> int:
         """The row with the highest score among some[k] of the rivals if weight j is u."""
         places = np.flatnonzero(some)
-        own, rest = ((plus[places, j], minus[places, j]) for plus, minus in (self.own, self.rest))
+        own, rest = ((plus[j, places], minus[j, places]) for plus, minus in (self.own, self.rest))
         score = _score(np.array(u), own, rest)
         return int(self.rows[places[score >= score.max() - _ROUNDING][0]])
 
@@ -157,19 +160,29 @@ def _score(u: Floats, own: tuple[Floats, Floats], rest: tuple[Floats, Floats]) -
 
 
 def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int) -> _Rivals:
-    rows = np.flatnonzero(np.isfinite(plus).all(axis=1) & np.isfinite(minus).all(axis=1))
-    everybody = rows.size == plus.shape[0]
-    own = (plus, minus) if everybody else (plus[rows], minus[rows])
+    rows = np.flatnonzero(np.isfinite(plus).all(axis=0) & np.isfinite(minus).all(axis=0))
+    everybody = rows.size == plus.shape[1]
+    own = (plus, minus) if everybody else (plus[:, rows], minus[:, rows])
     others = 1 - np.eye(w.size)
     total = w @ others  # of the others, without subtracting
     v_sq = np.square(np.divide(w[:, None] * others, total, where=total > 0, out=0 * others))
     return _Rivals(
         rows=rows,
         own=own,
-        rest=(own[0] @ v_sq, own[1] @ v_sq),
-        winners_own=(plus[winner], minus[winner]),
-        winners_rest=(plus[winner] @ v_sq, minus[winner] @ v_sq),
+        rest=(_product(v_sq.T, own[0]), _product(v_sq.T, own[1])),
+        winners_own=(plus[:, winner, None], minus[:, winner, None]),
+        winners_rest=(v_sq.T @ plus[:, winner, None], v_sq.T @ minus[:, winner, None]),
     )
+
+
+def _product(square: Floats, parts: Floats) -> Floats:
+    """square[m, m] @ parts[m, k], in blocks for which OpenBLAS starts no threads: where other work
+    has the cores, a product that waits for them takes a thousand times as long."""
+    found = np.empty_like(parts)
+    for start in range(0, parts.shape[1], _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        found[:, block] = square @ parts[:, block]
+    return found
 
 
 def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
@@ -177,12 +190,13 @@ def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
     if rivals.rows.size <= 2 * _FEW:
         return rivals
     # As things are, the scores are the same whichever criterion is told from the rest.
-    parts = ((plus[:, 0], minus[:, 0]) for plus, minus in (rivals.own, rivals.rest))
-    score = _score(share[:1], *parts)
+    parts = ((plus[0], minus[0]) for plus, minus in (rivals.own, rivals.rest))
+    score = _score(share[0], *parts)
     first = np.argpartition(score, -_FEW)[-_FEW:]
     down, up = _first_ahead(rivals.take(first), share)
     # A little more, for who gets ahead just beyond an end is named if it is the best there.
-    low, high = down.max(axis=0) - _BEYOND, up.min(axis=0) + _BEYOND
+    low = down.max(axis=1, keepdims=True) - _BEYOND
+    high = up.min(axis=1, keepdims=True) + _BEYOND
     places = share, low.clip(0), high.clip(max=1)
     matters: Bools = np.zeros(rivals.rows.size, dtype=np.bool_)
     matters[first] = True
@@ -194,18 +208,18 @@ def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
 
 
 def _may_lead(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> Bools:
-    """Which rivals[k] may be ahead where a weight is from low[m] to share[m] or on to high[m]."""
+    """Which rivals[k] may be ahead where a weight is from low to share or on to high; [m, 1]."""
     c0, c1, c2 = rivals.quadratic()
     found: Bools = np.zeros(c0.shape, dtype=np.bool_)
     here, *ends = ((np.square(1 - u), np.square(u)) for u in (share, low, high))
     for (y, x), (v, u) in (*((e, e) for e in (here, *ends)), *((here, e) for e in ends)):
         found |= c0 * (y * v) + c1 * ((y * u + x * v) / 2) + c2 * (x * u) < 0
-    some: Bools = np.any(found, axis=1)
+    some: Bools = np.any(found, axis=0)
     return some
 
 
 def _first_ahead(rivals: _Rivals, share: Floats) -> tuple[Floats, Floats]:
-    """Where each rival[k, m] first gets ahead below and above the weight as it is; ∓∞: nowhere."""
+    """Where each rival[m, k] first gets ahead below and above the weight as it is; ∓∞: nowhere."""
     edges = _edges(rivals, share)
     start, end = edges[:-1], edges[1:]
     ahead = rivals.lead((start + end) / 2) < -_ROUNDING
@@ -215,7 +229,7 @@ def _first_ahead(rivals: _Rivals, share: Floats) -> tuple[Floats, Floats]:
 
 
 def _edges(rivals: _Rivals, share: Floats) -> Floats:
-    """0, the weights at which a rival's score equals the winner's, and 1: rising, [4, k, m].
+    """0, the weights at which a rival's score equals the winner's, and 1: rising, [4, m, k].
 
     Where there are fewer than two such weights, 1 is repeated.
     """
@@ -236,7 +250,7 @@ def _edges(rivals: _Rivals, share: Floats) -> Floats:
 def _checked(
     ideal_sq: npt.ArrayLike, anti_ideal_sq: npt.ArrayLike, weights: npt.ArrayLike, winner: int
 ) -> tuple[Floats, Floats, Floats]:
-    """The parts and the weights, of which the largest is 1, as arrays that fit together."""
+    """The parts[m, n] and the weights, of which the largest is 1, as arrays that fit together."""
     plus = np.asarray(ideal_sq, dtype=np.float64)
     minus = np.asarray(anti_ideal_sq, dtype=np.float64)
     w = np.asarray(weights, dtype=np.float64)
@@ -249,4 +263,4 @@ def _checked(
         raise ValueError(f"weights {w.tolist()} are not finite and ≥ 0 with one above 0")
     if not (np.isfinite(plus[winner]).all() and np.isfinite(minus[winner]).all()):
         raise ValueError(f"row {winner} takes no part, so it cannot win")
-    return plus, minus, w / w.max()
+    return np.ascontiguousarray(plus.T), np.ascontiguousarray(minus.T), w / w.max()

@@ -146,11 +146,15 @@ def rank(
         raise ValueError(f"tie_break {ids.shape} needs one id per alternative")
     matrix, w = given.values, given.weights
     n, m = matrix.shape
-    missing, infinite = np.isnan(matrix), np.isinf(matrix)
-    excluded: Bools = np.any(missing | infinite, axis=1)
-    kept = np.flatnonzero(~excluded)
-    included = matrix if kept.size == n else matrix[kept]
-    low, high = columns.extremes(included)
+    missing, infinite, excluded = (np.zeros(size, np.bool_) for size in ((n, m), (n, m), n))
+    included, kept = matrix, np.arange(n)
+    low, high = columns.extremes(matrix)
+    if not _finite(low, high):
+        missing, infinite = np.isnan(matrix), np.isinf(matrix)
+        excluded = np.any(missing | infinite, axis=1)
+        kept = np.flatnonzero(~excluded)
+        included = matrix[kept]
+        low, high = columns.extremes(included)
     breakdown = np.empty((3, kept.size, m))
     score = _closeness(included, _frame(given, included, low, high), breakdown)
     # Usually all are, and copies of what is as large as the matrix cost as much as the scores.
@@ -203,15 +207,47 @@ def scores(
     """
     given = _checked(values, weights, maximize, normalization, bounds)
     low, high = columns.extremes(given.values)
-    # A column's extremes are finite exactly if all of its values are, so the usual case, a complete
-    # matrix, is recognised without a mask of its size.
-    if np.isfinite(low).all() and np.isfinite(high).all():
+    if _finite(low, high):
         return _closeness(given.values, _frame(given, given.values, low, high))
     kept = np.isfinite(given.values).all(axis=1)
     included = given.values[kept]
     score = np.full(kept.size, np.nan)
     score[kept] = _closeness(included, _frame(given, included, *columns.extremes(included)))
     return score
+
+
+def distances(
+    values: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    maximize: npt.ArrayLike,
+    *,
+    normalization: Normalization = Normalization.VECTOR,
+    bounds: npt.ArrayLike | None = None,
+) -> tuple[Floats, Floats]:
+    """`ideal_sq` and `anti_ideal_sq`[n, m] alone, bit for bit those of `rank`, in less time.
+
+    They are transposed in memory: each criterion's column lies together. Arguments, exclusions
+    (NaN) and errors are those of `rank`.
+    """
+    given = _checked(values, weights, maximize, normalization, bounds)
+    n, m = given.values.shape
+    low, high = columns.extremes(given.values)
+    included, kept = given.values, None
+    if not _finite(low, high):
+        kept = np.flatnonzero(np.isfinite(given.values).all(axis=1))
+        included = given.values[kept]
+        low, high = columns.extremes(included)
+    frame = _frame(given, included, low, high)
+    parts = np.empty((2, m, included.shape[0]))
+    with np.errstate(over="ignore"):
+        for rows, cells in columns.blocks(included, frame.scale):
+            _parts(cells, frame, *parts[:, :, rows])
+    parts *= frame.unit_sq
+    if kept is not None:
+        whole = np.full((2, m, n), np.nan)
+        whole[:, :, kept] = parts
+        parts = whole
+    return parts[0].T, parts[1].T
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,6 +309,14 @@ def _checked(
     return _Given(matrix, w, up, normalization, limits)
 
 
+def _finite(low: Floats, high: Floats) -> bool:
+    """Whether columns with these extremes have no NaN and no infinity.
+
+    So the usual case, a complete matrix, is recognised without a mask of its size.
+    """
+    return bool(np.isfinite(low).all() and np.isfinite(high).all())
+
+
 def _frame(given: _Given, included: Floats, low: Floats, high: Floats) -> _Frame:
     """The frame of the rows that take part, whose columns run from low[m] to high[m]."""
     if given.bounds is not None:
@@ -321,12 +365,7 @@ def _closeness(values: Floats, frame: _Frame, breakdown: Floats | None = None) -
     with np.errstate(over="ignore", divide="ignore"):
         for rows, cells in columns.blocks(values, frame.scale):
             plus, minus = to_ideal[:, : cells.shape[1]], to_anti[:, : cells.shape[1]]
-            if frame.clip is not None:
-                np.clip(cells, *frame.clip, out=cells)
-            for parts, end in ((plus, frame.ideal), (minus, frame.anti)):
-                np.subtract(cells, end, out=parts)
-                np.multiply(parts, frame.factor, out=parts)
-                np.multiply(parts, parts, out=parts)
+            _parts(cells, frame, plus, minus)
             if breakdown is not None:
                 cells -= frame.origin
                 np.divide(cells, frame.size, out=cells, where=frame.size > 0)
@@ -337,6 +376,16 @@ def _closeness(values: Floats, frame: _Frame, breakdown: Floats | None = None) -
                 ratio = np.sqrt(_sum_of_columns(plus) / _sum_of_columns(minus))
                 np.divide(1.0, 1.0 + ratio, out=score[rows])
     return score
+
+
+def _parts(cells: Floats, frame: _Frame, plus: Floats, minus: Floats) -> None:
+    """Writes the parts[m, b] of D+² and D-² of a block's cells, which are clipped in place."""
+    if frame.clip is not None:
+        np.clip(cells, *frame.clip, out=cells)
+    for parts, end in ((plus, frame.ideal), (minus, frame.anti)):
+        np.subtract(cells, end, out=parts)
+        np.multiply(parts, frame.factor, out=parts)
+        np.multiply(parts, parts, out=parts)
 
 
 def _sum_of_columns(parts: Floats) -> Floats:
@@ -352,7 +401,13 @@ def _best_first(score: Floats, kept: Ints, ids: npt.NDArray[Any] | None) -> Ints
     """The kept rows by falling score, equal ones by rising id."""
     if ids is not None:
         kept = kept[np.argsort(ids[kept], kind="stable")]
-    return kept[np.argsort(-score[kept], kind="stable")]
+    falling = -score[kept]
+    # The quicker sort gives the same order unless scores are equal.
+    order = np.argsort(falling)
+    rising = falling[order]
+    if np.any(rising[1:] == rising[:-1]):
+        order = np.argsort(falling, kind="stable")
+    return kept[order]
 
 
 def _competition_ranks(score: Floats, order: Ints) -> Ints:

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from services.ranking import topsis
-from services.ranking.topsis import BoundsError, Normalization, WeightError, rank, scores
+from services.ranking.topsis import (
+    BoundsError,
+    Normalization,
+    WeightError,
+    distances,
+    rank,
+    scores,
+)
 
 # A warning from numpy is arithmetic gone wrong unnoticed.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -284,3 +291,26 @@ def test_the_callers_arrays_are_left_as_they_were() -> None:
     rank(values, [1, 1], [True, False], normalization=FIXED, bounds=[[0, 2], [0, 2]])
     scores(values, [1, 1], [True, False])
     np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("normalization", list(Normalization))
+@pytest.mark.parametrize("incomplete", [0, 7])
+def test_distances_alone_are_those_of_the_whole_ranking(
+    normalization: Normalization, incomplete: int
+) -> None:
+    rng = np.random.default_rng(3)
+    # More rows than fit into one block.
+    values = rng.lognormal(0, 2, (30_000, 5))
+    values[rng.integers(0, len(values), incomplete), 2] = NAN
+    bounds = [(0.5, 3.0)] * 5 if normalization is Normalization.FIXED_BOUNDS else None
+    given = values, [1, 0, 3, 0.5, 1], [True, False, True, False, True]
+    whole = rank(*given, normalization=normalization, bounds=bounds)
+    ideal_sq, anti_ideal_sq = distances(*given, normalization=normalization, bounds=bounds)
+    np.testing.assert_array_equal(ideal_sq, whole.ideal_sq, strict=True)
+    np.testing.assert_array_equal(anti_ideal_sq, whole.anti_ideal_sq, strict=True)
+
+
+def test_equal_scores_among_many_stay_in_order() -> None:
+    values = np.random.default_rng(3).integers(0, 20, (5000, 1))
+    order = rank(values, [1], [True]).order
+    assert order.tolist() == sorted(range(5000), key=lambda row: (-values[row, 0], row))

@@ -6,7 +6,7 @@ import pytest
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.candidates import Candidates, Filter, PriceBasis, choose_price, select
-from services.ranking.metrics import PLACE
+from services.ranking.metrics import METRICS, PLACE
 from tests.unit.ranking_matrix.builders import (
     DAY_US,
     MADE_AT_US,
@@ -120,9 +120,8 @@ def test_the_price_of_tokens_is_that_of_the_hour_over_the_tokens_of_the_hour() -
     found = select(matrix, Filter(), PriceBasis())
     place = PLACE[USD_TOKENS]
     assert found.value[0, place] == pytest.approx(1.0)
-    assert found.low[0, place] == pytest.approx(0.5)
-    assert found.high[0, place] == pytest.approx(2.0)
-    assert found.runs[0, place] == 3
+    assert found.span_of(0, place) == pytest.approx((0.5, 2.0))
+    assert found.runs_of(0, place) == 3
 
 
 def test_the_price_of_all_tokens_spreads_over_the_input_too() -> None:
@@ -135,7 +134,7 @@ def test_the_price_of_all_tokens_spreads_over_the_input_too() -> None:
     found = select(matrix_of(rows, [price(3.6)]), Filter(), PriceBasis())
     place = PLACE[Metric.METRIC_USD_PER_MILLION_TOTAL_TOKENS]
     np.testing.assert_allclose(found.value[:, place], [0.25, 1.0, np.nan, np.nan])
-    assert found.runs[:, place].tolist() == [1, 1, 0, 0]
+    assert found.runs(place).tolist() == [1, 1, 0, 0]
 
 
 def test_without_a_price_or_a_throughput_tokens_have_no_price() -> None:
@@ -145,4 +144,15 @@ def test_without_a_price_or_a_throughput_tokens_have_no_price() -> None:
     assert np.isnan(unpriced.value[0, place])
     found = select(stalled, Filter(), PriceBasis())
     assert np.isnan(found.value[:, place]).all()
-    assert (found.runs[:, place] == 0).all()
+    assert (found.runs(place) == 0).all()
+
+
+def test_single_cells_are_those_of_the_columns() -> None:
+    found = select(matrix_of(ROWS, [price(3.6)]), Filter(), PriceBasis())
+    places = range(len(METRICS))
+    value, low, high, runs = found.columns(places)
+    np.testing.assert_array_equal(value, found.value)
+    for index in range(len(found)):
+        cells = [found.span_of(index, place) for place in places]
+        np.testing.assert_array_equal(cells, np.stack([low[index], high[index]], axis=1))
+        assert [found.runs_of(index, place) for place in places] == runs[index].tolist()

@@ -86,13 +86,10 @@ def test_an_estimate_is_a_candidate_with_the_figures_between() -> None:
     index, row = the_one(candidates)
     # The example of `estimate`, worked by hand there: off by 12.5 % at 8, one of three points.
     assert candidates.value[index, PLACE[TTFT]] == pytest.approx(297.7, abs=0.05)
-    assert candidates.low[index, PLACE[TTFT]] == pytest.approx(297.67 / 1.125**2.353, abs=0.05)
-    assert candidates.high[index, PLACE[TTFT]] == pytest.approx(297.67 * 1.125**2.353, abs=0.05)
+    span = candidates.span_of(index, PLACE[TTFT])
+    assert span == pytest.approx((297.67 / 1.125**2.353, 297.67 * 1.125**2.353), abs=0.05)
     low, high = candidates.sure(PLACE[TTFT])
-    assert (low[index], high[index]) == (
-        candidates.low[index, PLACE[TTFT]],
-        candidates.high[index, PLACE[TTFT]],
-    )
+    assert (low[index], high[index]) == span
     figure = row.figures["ttft_p50_ms"]
     assert (figure.method, figure.runs) == (CellMethod.CELL_METHOD_INTERPOLATED, 2)
     # $3.6 an hour is $0.001 a second, for 1000 * sqrt(3) tokens.
@@ -396,10 +393,7 @@ def test_a_point_of_the_curve_is_never_doubled_and_any_other_is_the_curves_own(
         (found,) = estimate(list(points), [[v[place]] for v in points.values()], wanted)
         assert isinstance(found, Estimate)
         assert candidates.value[index, PLACE[metric]] == found.value
-        assert (candidates.low[index, PLACE[metric]], candidates.high[index, PLACE[metric]]) == (
-            found.low,
-            found.high,
-        )
+        assert candidates.span_of(index, PLACE[metric]) == (found.low, found.high)
     ends = [int(identifier_[-4:], 16) - 1 for identifier_ in row.config_ids]
     below, above = (list(points)[end] for end in ends)
     assert below < wanted < above
