@@ -15,6 +15,7 @@ from servemark.runtime.app import App
 from servemark.runtime.channels import open_channel
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.consumer import EventConsumer
+from servemark.runtime.process import keep_freed_memory, take_short_turns
 from servemark.runtime.server import ServiceServer
 from services.ranking.consumer import TOPICS, Follower
 from services.ranking.generations import Generations
@@ -33,6 +34,8 @@ GROUP = "ranking"
 
 async def create(settings: RankingSettings) -> App:
     """The service, not yet serving. Neither Postgres, Redis nor the other services need be up."""
+    keep_freed_memory()
+    take_short_turns()
     database = Database(
         settings.database_url.get_secret_value(), "ranking", pool_size=settings.database_pool_size
     )
