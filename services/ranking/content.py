@@ -87,13 +87,18 @@ class UseCase:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fact as it is stored: JSON and its digest, under its kind and id."""
+    """One fact as it is stored, under its kind and id, with the digest of its JSON."""
 
     kind: str
     id: str
     model_id: str | None
-    json: bytes
+    fact: Any
     digest: bytes
+
+    @property
+    def json(self) -> bytes:
+        """The fact written down; of thousands, few are ever stored anew."""
+        return _json(self.fact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +138,17 @@ def with_rows(
     return content_of((*kept, *rows), before.prices, before.use_cases, now_us)
 
 
-def entries(content: Content) -> list[Entry]:
-    """The content as entries, in canonical order."""
-    found = [_entry(ROW, row.config_id, row, row.model_id) for row in content.rows]
+def entries(content: Content, before: Mapping[str, Entry] | None = None) -> list[Entry]:
+    """The content as entries, in canonical order.
+
+    `before` are rows' entries by id: those whose row is the very same object are taken over.
+    """
+    known, found = before or {}, []
+    for row in content.rows:
+        entry = known.get(row.config_id)
+        if entry is None or entry.fact is not row:
+            entry = _entry(ROW, row.config_id, row, row.model_id)
+        found.append(entry)
     for hardware, group in groupby(content.prices, key=lambda price: price.hardware_config_id):
         found.append(_entry(HARDWARE_PRICES, hardware, list(group)))
     found += [_entry(USE_CASE, use_case.id, use_case) for use_case in content.use_cases]
@@ -186,9 +199,12 @@ def _price_key(price: Price) -> tuple[Any, ...]:
 
 
 def _entry(kind: str, identifier: str, fact: Any, model_id: str | None = None) -> Entry:
+    return Entry(kind, identifier, model_id, fact, hashlib.sha256(_json(fact)).digest())
+
+
+def _json(fact: Any) -> bytes:
     # Figures are tuples with names, which are written as lists.
-    json = orjson.dumps(fact, default=tuple, option=orjson.OPT_SORT_KEYS)
-    return Entry(kind, identifier, model_id, json, hashlib.sha256(json).digest())
+    return orjson.dumps(fact, default=tuple, option=orjson.OPT_SORT_KEYS)
 
 
 def _row(fact: dict[str, Any]) -> ConfigRow:

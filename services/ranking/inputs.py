@@ -1,6 +1,7 @@
 """Reads what a matrix is made from: results from ingest; names, prices, use cases from catalog."""
 
 import asyncio
+import hashlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -63,15 +64,22 @@ class InputReader:
         self._catalog = catalog
         self._ingest = ingest
         self._settings = settings
+        # What was read before, for mostly nothing has changed: a row for each digest of a summary.
+        self._names: _Names | None = None
+        self._rows: dict[str, tuple[bytes, ConfigRow | None]] = {}
 
-    async def read(self, now_us: int) -> Content:
-        """The facts as they are now. Raises DEPENDENCY_UNAVAILABLE if a service does not answer."""
+    async def read(self, now_us: int, before: Content | None = None) -> Content:
+        """The facts as they are now. Raises DEPENDENCY_UNAVAILABLE if a service does not answer.
+
+        Rows that are equal to those of `before` are these themselves, and take no memory again.
+        """
         summaries = [summary async for summary in self._summaries()]
-        names = await self._names(summaries)
+        names = await self._named(summaries)
         prices = [price async for price in self._prices(names.hardware)]
         use_cases = [use_case async for use_case in self._use_cases()]
         # Thousands of rows take a while, which calls should not have to wait for.
-        return await asyncio.to_thread(_content, summaries, names, prices, use_cases, now_us)
+        rows = await asyncio.to_thread(self._rows_of, summaries, names, before)
+        return await asyncio.to_thread(content_of, rows, prices, use_cases, now_us)
 
     async def read_changed(
         self, before: Content, config_ids: Collection[str], now_us: int
@@ -85,14 +93,35 @@ class InputReader:
             for chunk in _chunks(sorted(config_ids))
             async for summary in self._summaries(chunk)
         ]
-        names = await self._names(summaries)
+        names = await self._named(summaries)
         if names.hardware.keys() - {row.hardware_config_id for row in before.rows}:
             return None
         found = (_row(summary, names) for summary in summaries)
         rows = [row for row in found if row is not None]
         return await asyncio.to_thread(with_rows, before, config_ids, rows, now_us)
 
-    async def _names(self, summaries: Iterable[result_query_pb2.ConfigSummary]) -> _Names:
+    def _rows_of(
+        self,
+        summaries: Iterable[result_query_pb2.ConfigSummary],
+        names: _Names,
+        before: Content | None,
+    ) -> list[ConfigRow]:
+        """The rows of these summaries, made anew only where a summary or a name has changed."""
+        known = self._rows if names == self._names else {}
+        same = {row.config_id: row for row in before.rows} if before is not None else {}
+        found: dict[str, tuple[bytes, ConfigRow | None]] = {}
+        for summary in summaries:
+            identifier = summary.config.id
+            digest = hashlib.blake2b(summary.SerializeToString(), digest_size=16).digest()
+            seen = known.get(identifier)
+            if seen is None or seen[0] != digest:
+                row, old = _row(summary, names), same.get(identifier)
+                seen = digest, old if old == row else row
+            found[identifier] = seen
+        self._names, self._rows = names, found
+        return [row for _, row in found.values() if row is not None]
+
+    async def _named(self, summaries: Iterable[result_query_pb2.ConfigSummary]) -> _Names:
         """The catalog entries that the configurations consist of."""
         configs = [summary.config for summary in summaries]
         return _Names(
@@ -184,17 +213,6 @@ class InputReader:
 
 def _chunks(ids: list[str]) -> Iterable[list[str]]:
     return (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
-
-
-def _content(
-    summaries: Iterable[result_query_pb2.ConfigSummary],
-    names: _Names,
-    prices: Iterable[Price],
-    use_cases: Iterable[UseCase],
-    now_us: int,
-) -> Content:
-    rows = (_row(summary, names) for summary in summaries)
-    return content_of((row for row in rows if row is not None), prices, use_cases, now_us)
 
 
 def _row(summary: result_query_pb2.ConfigSummary, names: _Names) -> ConfigRow | None:

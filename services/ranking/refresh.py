@@ -14,6 +14,7 @@ from dataclasses import replace
 import structlog
 
 from servemark.runtime import deadline
+from servemark.runtime.process import exempt_from_collection
 from services.ranking import content, matrix, references
 from services.ranking.content import Content, Entry
 from services.ranking.inputs import InputReader
@@ -46,6 +47,10 @@ class Refresher:
         self._minimum = minimum_candidates
         self._matrix: Matrix | None = None
         self._references: Mapping[tuple[str, int], Reference] = {}
+        # The entries of the rows that were read last, by id.
+        self._entries: dict[str, Entry] = {}
+        # How many rows the garbage collector passes over.
+        self._exempt = 0
         self._turn = asyncio.Lock()
         self._waiting: asyncio.Task[Matrix] | None = None
         # What the waiting task is to read anew; None: everything.
@@ -84,7 +89,7 @@ class Refresher:
             log.warning("stored matrix cannot be used", error=repr(error)[:200])
             return False
         if self._matrix is None or loaded.version > self._matrix.version:
-            self._matrix = loaded
+            self._take(loaded)
         return True
 
     async def refresh(self, config_ids: Collection[str] | None = None) -> Matrix:
@@ -139,17 +144,25 @@ class Refresher:
                 assert self._matrix is not None  # noqa: S101  (what _has has seen)
                 found = await self._reader.read_changed(self._matrix.content, wanted, now_us)
             if found is None:
-                found = await self._reader.read(now_us)
-            entries, digest = await asyncio.to_thread(_digested, found)
+                before = None if self._matrix is None else self._matrix.content
+                found = await self._reader.read(now_us, before)
+            entries, digest = await asyncio.to_thread(_digested, found, self._entries)
+            self._entries = {entry.id: entry for entry in entries if entry.kind == content.ROW}
             if self._matrix and newest and self._has(newest) and self._matrix.digest == digest:
                 return self._matrix
             made = await asyncio.to_thread(self._made, found, digest, newest, now_us)
             after = None if newest is None else newest.number
             if await self._store.publish(after, _version_of(made), entries, made.references):
                 log.info("matrix made", version=made.version, alternatives=len(made.rows))
-                self._matrix = made
+                self._take(made)
                 return made
         raise RuntimeError("other processes published matrices faster than this one could read")
+
+    def _take(self, newer: Matrix) -> None:
+        self._matrix = newer
+        if len(newer.rows) > 2 * self._exempt:
+            self._exempt = len(newer.rows)
+            exempt_from_collection()
 
     def _has(self, newest: Version) -> bool:
         return self._matrix is not None and self._matrix.version == newest.number
@@ -167,8 +180,10 @@ class Refresher:
         return replace(made, references=references.establish(made, self._minimum))
 
 
-def _digested(found: Content) -> tuple[list[Entry], bytes]:
-    entries = content.entries(found)
+def _digested(
+    found: Content, before: Mapping[str, Entry] | None = None
+) -> tuple[list[Entry], bytes]:
+    entries = content.entries(found, before)
     return entries, content.digest_of(entries, found.price_boundary_us)
 
 

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,10 +51,11 @@ class Growing:
     refresher: Refresher
     reader: InputReader
     asked: Asked
+    new_reader: Callable[[], InputReader]
 
     async def scratch(self) -> Content:
-        """Everything, read anew."""
-        return await self.reader.read(NOW_US)
+        """Everything, read by one who has read nothing before."""
+        return await self.new_reader().read(NOW_US)
 
 
 @pytest.fixture
@@ -76,11 +77,15 @@ async def growth(dsn: str) -> AsyncIterator[Growing]:
         database = Database(dsn, "ranking")
         settings = RankingSettings(database_url=dsn, port_base=0, metrics_port=0)  # type: ignore[arg-type]
         asked = Asked(IngestServiceStub(ingest), [])
-        reader = InputReader(CatalogServiceStub(catalog), asked, settings)
+
+        def new_reader() -> InputReader:
+            return InputReader(CatalogServiceStub(catalog), asked, settings)
+
+        reader = new_reader()
         refresher = Refresher(
             MatrixStore(database), reader, now_us=lambda: NOW_US, minimum_candidates=30
         )
-        yield Growing(made, refresher, reader, asked)
+        yield Growing(made, refresher, reader, asked, new_reader)
         await refresher.close()
         await database.close()
 
@@ -134,6 +139,28 @@ async def test_what_changed_elsewhere_is_seen_when_everything_is_read(growing: G
     assert len((await refresher.refresh([one])).rows) == 2
     matrix = await refresher.refresh()
     assert (len(matrix.rows), matrix.version) == (3, 3)
+
+
+async def test_reading_everything_again_makes_only_the_rows_that_changed(
+    growing: Growing,
+) -> None:
+    made, refresher = growing.world, growing.refresher
+    await made.store(run(ttft_p50_ms=7.0))
+    [changing] = await made.store(run(concurrency=2, ttft_p50_ms=6.0))
+    before = {row.config_id: row for row in (await refresher.refresh()).rows}
+    await made.store(run(concurrency=2, ttft_p50_ms=9.0))
+    matrix = await refresher.refresh()
+    assert matrix.content == await growing.scratch()
+    anew = {row.config_id for row in matrix.rows if row is not before[row.config_id]}
+    assert anew == {changing}
+
+
+async def test_rows_are_made_anew_when_the_catalog_changes(growing: Growing) -> None:
+    made, refresher = growing.world, growing.refresher
+    await made.store(run(SMALL, ttft_p50_ms=7.0), run(LARGE, ttft_p50_ms=8.0))
+    await refresher.refresh()
+    await made.catalog.ArchiveModel(model_pb2.ArchiveModelRequest(id=made.ids[LARGE]))
+    assert [row.model for row in (await refresher.refresh()).rows] == [SMALL]
 
 
 async def test_hardware_that_is_new_brings_its_prices(growing: Growing) -> None:
