@@ -159,8 +159,12 @@ def _row(
     matrix: Matrix, curve: Curve, found: dict[int, Estimate], point: OperatingPoint
 ) -> EstimatedRow:
     """The estimated configuration, with what its neighbours have in common."""
-    below = curve.row_at(max(one.between[0] for one in found.values()))
-    above = curve.row_at(min(one.between[1] for one in found.values()))
+    # Most figures lie between the same two points.
+    row_at = {
+        end: curve.row_at(end) for end in {end for one in found.values() for end in one.between}
+    }
+    below = row_at[max(one.between[0] for one in found.values())]
+    above = row_at[min(one.between[1] for one in found.values())]
     ends = matrix.rows[below], matrix.rows[above]
     wanted = getattr(point, curve.axis)
     common = {name: getattr(ends[0], name) for name in _COMMON}
@@ -174,9 +178,7 @@ def _row(
         "figures": {
             info.column: _figure(
                 found[info.metric],
-                sum(
-                    int(matrix.runs[curve.row_at(end), place]) for end in found[info.metric].between
-                ),
+                sum(int(matrix.runs[row_at[end], place]) for end in found[info.metric].between),
             )
             for place, info in enumerate(MEASURED)
             if info.metric in found

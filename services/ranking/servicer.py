@@ -1,6 +1,7 @@
 """Answers the RPCs of RankingService."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -45,17 +46,27 @@ from services.ranking.recommend import recommend
 from services.ranking.refresh import Refresher
 from services.ranking.store_rankings import Page
 
+_LONG_AT_ONCE = 2
+
 
 class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
-    """Ranks in threads, so that one large matrix does not hold up the other calls."""
+    """Ranks in threads, so that one large matrix does not hold up the other calls.
+
+    What takes long has few threads of its own: however much of it is asked for, the others need not
+    wait until it is done.
+    """
 
     def __init__(self, refresher: Refresher, generations: Generations) -> None:
         self._refresher = refresher
         self._generations = generations
+        self._long = ThreadPoolExecutor(_LONG_AT_ONCE, thread_name_prefix="long")
 
     async def Recommend(self, request: RecommendRequest, context: Any) -> RecommendResponse:
         matrix = await self._refresher.current()
-        return await asyncio.to_thread(_recommend, matrix, request)
+        # None: the threads of everything else.
+        threads = self._long if _takes_long(request) else None
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(threads, _recommend, matrix, request)
 
     async def GetParetoFront(
         self, request: GetParetoFrontRequest, context: Any
@@ -124,6 +135,12 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
             ErrorReason.ERROR_REASON_PAGE_TOKEN_INVALID,
             "The ranking this token continues is gone. Start again without one.",
         )
+
+
+def _takes_long(request: RecommendRequest) -> bool:
+    """Whether it is about draws or curves: of ten thousand alternatives, a tenth of a second up."""
+    answers = request.answers
+    return answers.confidence or answers.acceptability or request.include_estimates
 
 
 def _recommend(matrix: Matrix, request: RecommendRequest) -> RecommendResponse:

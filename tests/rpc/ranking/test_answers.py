@@ -1,5 +1,6 @@
 """What Recommend answers beside the ranking, on results in a real ingest and a real catalog."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import combinations
 from typing import Any
@@ -251,3 +252,17 @@ async def test_a_wrong_answer_option_is_refused_by_its_field(made: World) -> Non
     assert list(refused.fields) == ["answers.confidence_sample_count"]
     refused = await failure(ask(made, headroom=0.5))
     assert list(refused.fields) == ["headroom"]
+
+
+async def test_what_takes_long_does_not_hold_up_the_other_calls(made: World) -> None:
+    many = AnswerOptions(confidence=True, confidence_sample_count=100_000)
+    # More than there are threads for all calls together.
+    long = [asyncio.create_task(ask(made, answers=many)) for _ in range(12)]
+    try:
+        await asyncio.sleep(0.1)
+        await ask(made)
+        assert sum(task.done() for task in long) <= 2
+    finally:
+        for task in long:
+            task.cancel()
+        await asyncio.gather(*long, return_exceptions=True)
