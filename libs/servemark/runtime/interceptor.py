@@ -58,6 +58,17 @@ def _lenient(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], A
     return parse
 
 
+def _or_bytes(serializer: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+    """Lets a handler answer with a message that is serialized already, as a cache holds it."""
+    if serializer is None:
+        return None
+
+    def serialize(message: Any) -> bytes:
+        return message if type(message) is bytes else serializer(message)
+
+    return serialize
+
+
 def _checked(message: Any) -> Any:
     if message is _MALFORMED:
         raise ServemarkError(
@@ -156,7 +167,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, handler: Any, method: str, labels: tuple[str, str]
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         parse = _lenient(handler.request_deserializer)
-        serialize = handler.response_serializer
+        serialize = _or_bytes(handler.response_serializer)
 
         if handler.request_streaming and handler.response_streaming:
 

@@ -5,6 +5,7 @@ out of order. A crash between XADD and mark sends the event again; consumers ded
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from redis.asyncio import Redis
@@ -32,12 +33,24 @@ def stream_of(topic: str) -> str:
 
 
 class OutboxRelay:
-    """A loop that publishes what is in one schema's outbox. Several may run at once."""
+    """A loop that publishes what is in one schema's outbox. Several may run at once.
 
-    def __init__(self, database: Database, redis: Redis, *, interval: float = 0.1) -> None:
+    `bump` is called with the payloads of each batch before it is marked: once an event is marked,
+    no cache holds what it says has changed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        redis: Redis,
+        *,
+        interval: float = 0.1,
+        bump: Callable[[Sequence[bytes]], Awaitable[None]] | None = None,
+    ) -> None:
         self._database = database
         self._redis = redis
         self._interval = interval
+        self._bump = bump
 
     async def publish_once(self) -> int:
         """Publishes one batch of waiting events and returns their number."""
@@ -49,6 +62,8 @@ class OutboxRelay:
                 for row in rows:
                     pipeline.xadd(stream_of(row.topic), {"event": row.payload})
                 await pipeline.execute()
+            if self._bump is not None:
+                await self._bump([row.payload for row in rows])
             await connection.execute(_MARK, {"ids": [row.id for row in rows]})
         return len(rows)
 
