@@ -9,9 +9,12 @@ from redis.asyncio import Redis
 from servemark.catalog.v1 import catalog_service_pb2
 from servemark.catalog.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
 from servemark.runtime.app import App
+from servemark.runtime.cache.bumps import Bumps
+from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.server import ServiceServer
+from services.catalog.events import tags_of
 from services.catalog.servicer import CatalogServicer
 from services.catalog.settings import CatalogSettings
 from services.catalog.store import CatalogStore
@@ -36,18 +39,19 @@ async def create(settings: CatalogSettings) -> App:
         ready=database.ready,
         translators=[translate_database_error],
     )
+    cache = open_cache(settings, server.registry, outbox_of="catalog")
     add_CatalogServiceServicer_to_server(
-        CatalogServicer(CatalogStore(database), prices, ResolveStore(database)), server.grpc
+        CatalogServicer(CatalogStore(database), prices, ResolveStore(database), cache), server.grpc
     )
 
     async def refresh_prices() -> None:
         await _refresh_prices(prices, settings.price_refresh_seconds)
 
-    background: list[Callable[[], Awaitable[None]]] = [refresh_prices]
-    closing: list[Callable[[], Awaitable[object]]] = [database.close]
+    background: list[Callable[[], Awaitable[None]]] = [refresh_prices, cache.run]
+    closing: list[Callable[[], Awaitable[object]]] = [cache.close, database.close]
     if settings.redis_url is not None:
         redis = Redis.from_url(settings.redis_url.get_secret_value())
-        background.append(OutboxRelay(database, redis).run)
+        background.append(OutboxRelay(database, redis, bump=Bumps(redis, tags_of)).run)
         closing.insert(0, redis.aclose)
     return App(server, background, closing)
 

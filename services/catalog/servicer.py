@@ -17,8 +17,11 @@ from servemark.catalog.v1 import (
     use_case_pb2,
 )
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceServicer
+from servemark.runtime.cache.cache import Cache
+from servemark.runtime.cache.reply import send
 from servemark.runtime.paging import decode_token
 from servemark.runtime.validation import Violations
+from services.catalog.cached import CachedReads
 from services.catalog.convert.config_references import references_from_proto, resolution_to_proto
 from services.catalog.convert.hardware_configs import HARDWARE_CONFIG
 from services.catalog.convert.hardware_prices import (
@@ -44,8 +47,11 @@ _PRICE_KEYS = 3
 class CatalogServicer(CatalogServiceServicer):
     """Answers every method of CatalogService; their promises are in the contract's comments."""
 
-    def __init__(self, store: CatalogStore, prices: PriceStore, resolve: ResolveStore) -> None:
-        self._resources = ResourceMethods(store)
+    def __init__(
+        self, store: CatalogStore, prices: PriceStore, resolve: ResolveStore, cache: Cache
+    ) -> None:
+        self._resources = ResourceMethods(store, cache)
+        self._cached = CachedReads(cache, self._resources)
         self._prices = prices
         self._resolve = resolve
 
@@ -58,8 +64,8 @@ class CatalogServicer(CatalogServiceServicer):
     async def GetModel(
         self, request: model_pb2.GetModelRequest, context: Any
     ) -> model_pb2.GetModelResponse:
-        found = await self._resources.get(MODEL, request.id)
-        return model_pb2.GetModelResponse(model=found)
+        reply: model_pb2.GetModelResponse = send(await self._cached.model(request), context)
+        return reply
 
     async def BatchGetModels(
         self, request: model_pb2.BatchGetModelsRequest, context: Any
@@ -150,6 +156,11 @@ class CatalogServicer(CatalogServiceServicer):
     async def ListHardwareConfigs(
         self, request: hardware_config_pb2.ListHardwareConfigsRequest, context: Any
     ) -> hardware_config_pb2.ListHardwareConfigsResponse:
+        if not request.page_token:
+            first: hardware_config_pb2.ListHardwareConfigsResponse = send(
+                await self._cached.hardware(request), context
+            )
+            return first
         page, token = await self._resources.list_page(HARDWARE_CONFIG, request)
         return hardware_config_pb2.ListHardwareConfigsResponse(
             hardware_configs=page, next_page_token=token
@@ -307,6 +318,7 @@ class CatalogServicer(CatalogServiceServicer):
     ) -> hardware_price_pb2.SetHardwarePriceResponse:
         price = hardware_price_from_proto(request.hardware_price)
         stored = await self._prices.set_price(price)
+        self._cached.price_changed()
         return hardware_price_pb2.SetHardwarePriceResponse(
             hardware_price=hardware_price_to_proto(stored)
         )

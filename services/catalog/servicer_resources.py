@@ -9,8 +9,10 @@ from uuid import UUID
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from servemark.runtime.cache.cache import Cache
 from servemark.runtime.paging import decode_token, encode_token, filter_digest, page_size
 from servemark.runtime.validation import Violations
+from services.catalog.events import row_tag, table_tag
 from services.catalog.resource import M, Resource
 from services.catalog.store import CatalogStore, ListQuery
 from services.catalog.store_collections import R
@@ -42,8 +44,9 @@ class ListRequest(Protocol):
 class ResourceMethods:
     """Create, get, batch get, list, update and archive, for any kind of resource."""
 
-    def __init__(self, store: CatalogStore) -> None:
+    def __init__(self, store: CatalogStore, cache: Cache) -> None:
         self._store = store
+        self._cache = cache
 
     async def create(self, resource: Resource[M, R], message: M) -> M:
         """The new resource."""
@@ -51,11 +54,11 @@ class ResourceMethods:
         fields = (*resource.at_creation, *resource.mutable)
         values = resource.from_proto(message, fields, violations)
         violations.raise_if_any()
-        return resource.to_proto(await self._store.create(resource.collection, values))
+        return self._changed(resource, await self._store.create(resource.collection, values))
 
     async def get(self, resource: Resource[M, R], identifier: str) -> M:
         """The resource with this id."""
-        row = await self._store.get(resource.collection, _id_from_proto("id", identifier))
+        row = await self._store.get(resource.collection, id_from_proto("id", identifier))
         return resource.to_proto(row)
 
     async def batch_get(
@@ -113,12 +116,17 @@ class ResourceMethods:
         row = await self._store.update(
             resource.collection, identifier, values, etag=sent.etag, check=check
         )
-        return resource.to_proto(row)
+        return self._changed(resource, row)
 
     async def archive(self, resource: Resource[M, R], request: Identified) -> M:
         """The archived resource."""
-        identifier = _id_from_proto("id", request.id)
+        identifier = id_from_proto("id", request.id)
         row = await self._store.archive(resource.collection, identifier, etag=request.etag)
+        return self._changed(resource, row)
+
+    def _changed(self, resource: Resource[M, R], row: R) -> M:
+        table = resource.collection.table.name
+        self._cache.changed([row_tag(table, row.id), table_tag(table)])
         return resource.to_proto(row)
 
 
@@ -161,7 +169,8 @@ def fit_page(messages: list[M], page: Page[Any], digest: str) -> tuple[list[M], 
     return messages, encode_token(digest, page.keys[-1]) if page.has_more else ""
 
 
-def _id_from_proto(field: str, value: str) -> UUID:
+def id_from_proto(field: str, value: str) -> UUID:
+    """The id in a field. Raises INVALID_FIELD."""
     violations = Violations()
     identifier = violations.uuid(field, value)
     violations.raise_if_any()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 REQUEST_ID = "x-request-id"
 CALLER = "x-servemark-caller"
 WORKER = "x-servemark-worker"
+CACHE = "x-servemark-cache"
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
@@ -30,8 +31,9 @@ _OF_ONE_HOP = frozenset(
 # What begins with these is gRPC's, a proxy's, or said by us: nobody outside may say it in our name.
 _OURS = (":", "grpc-", "proxy-", "x-servemark-")
 STATUS_DETAILS = "grpc-status-details-bin"
-# Of ours, what callers may see: why a call failed, and which of several processes answered.
-_SHOWN = frozenset({STATUS_DETAILS, WORKER})
+# Of ours, what callers may see: why a call failed, which of several processes answered, and how old
+# the answer is.
+_SHOWN = frozenset({STATUS_DETAILS, WORKER, CACHE})
 
 
 def onward(received: Iterable[tuple[str, str | bytes]]) -> list[tuple[str, str | bytes]]:

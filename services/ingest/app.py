@@ -11,6 +11,8 @@ from servemark.ingest.v1 import ingest_service_pb2, storage_service_pb2
 from servemark.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
 from servemark.ingest.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 from servemark.runtime.app import App
+from servemark.runtime.cache.bumps import Bumps
+from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.channels import call_options, open_channel
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.relay import OutboxRelay
@@ -20,9 +22,10 @@ from services.ingest import hypertable
 from services.ingest.archive.archiver import Archiver
 from services.ingest.archive.objects import open_objects
 from services.ingest.archive.records import translate_archive_error
+from services.ingest.cached import CachedReads
 from services.ingest.catalog import CatalogClient
 from services.ingest.engine import IngestEngine
-from services.ingest.events import results_stored
+from services.ingest.events import results_stored, tags_of
 from services.ingest.failpoints import Failpoints
 from services.ingest.flow import MemoryGate
 from services.ingest.hypertable import Hypertable
@@ -84,6 +87,7 @@ async def create(settings: IngestSettings) -> App:
         ready=profile.recorded,
         translators=[translate_archive_error, translate_database_error],
     )
+    cache = open_cache(settings, server.registry, outbox_of="ingest")
     add_IngestServiceServicer_to_server(
         IngestServicer(
             engine,
@@ -93,6 +97,7 @@ async def create(settings: IngestSettings) -> App:
             SeriesStore(database),
             daily,
             RejectionStore(database),
+            CachedReads(cache),
         ),
         server.grpc,
     )
@@ -130,13 +135,18 @@ async def create(settings: IngestSettings) -> App:
             interval=settings.roll_up_seconds,
         ).run,
         keeper.run,
+        cache.run,
     ]
-    closing: list[Callable[[], Awaitable[object]]] = [channel.close, database.close]
+    closing: list[Callable[[], Awaitable[object]]] = [
+        cache.close,
+        channel.close,
+        database.close,
+    ]
     if archiver is not None:
         closing.append(archiver.close)
     if settings.redis_url is not None:
         redis = Redis.from_url(settings.redis_url.get_secret_value())
-        background.append(OutboxRelay(database, redis).run)
+        background.append(OutboxRelay(database, redis, bump=Bumps(redis, tags_of)).run)
         closing.insert(0, redis.aclose)
     return App(server, background, closing)
 

@@ -24,6 +24,7 @@ import structlog
 from services.ingest import store_archive, store_days
 from services.ingest.archive.archiver import Archiver
 from services.ingest.archive.records import ArchivedDay, ArchiveError, DamagedError, StoredDay
+from services.ingest.events import day_changed
 from services.ingest.failpoints import Failpoints
 from services.ingest.profile import StorageProfile
 from services.ingest.retention import first_day_kept
@@ -248,6 +249,8 @@ class StorageKeeper:
                     here = await store_days.fingerprint_of_day(connection, day)
                     if here != archived.written.fingerprint:
                         return _CHANGED
+                # Before the drop, which the commit has to follow at once.
+                await day_changed(connection, day)
                 if not await store_archive.drop_day(connection, day, self._now()):
                     return _CHANGED
                 self._failpoints.hit("day_dropped")

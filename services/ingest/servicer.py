@@ -13,11 +13,13 @@ from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
 from servemark.ingest.v1 import time_series_pb2 as time_series
 from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceServicer
+from servemark.runtime.cache.reply import send
 from servemark.runtime.errors import ServemarkError, not_found, reason_name
 from servemark.runtime.paging import encode_token, filter_digest, page_size
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest import convert, convert_query, convert_series, convert_stream
+from services.ingest.cached import CachedReads
 from services.ingest.engine import IngestEngine
 from services.ingest.store_daily import DailyStore
 from services.ingest.store_rejections import RejectionStore
@@ -46,6 +48,7 @@ class IngestServicer(IngestServiceServicer):
         series: SeriesStore,
         daily: DailyStore,
         rejections: RejectionStore,
+        cached: CachedReads,
     ) -> None:
         self._engine = engine
         self._streams = streams
@@ -54,6 +57,7 @@ class IngestServicer(IngestServiceServicer):
         self._series = series
         self._daily = daily
         self._rejections = rejections
+        self._cached = cached
 
     async def AppendResults(
         self, messages: AsyncIterator[stream_pb2.AppendResultsRequest], context: Any
@@ -115,6 +119,12 @@ class IngestServicer(IngestServiceServicer):
     async def ListBenchmarkResults(
         self, request: query.ListBenchmarkResultsRequest, context: Any
     ) -> query.ListBenchmarkResultsResponse:
+        reply = await self._cached.results(request, self._read_results)
+        return await self._read_results(request) if reply is None else send(reply, context)
+
+    async def _read_results(
+        self, request: query.ListBenchmarkResultsRequest
+    ) -> query.ListBenchmarkResultsResponse:
         check = Violations()
         size = page_size(check, request.page_size)
         wanted = convert_query.filter_from_proto(check, request.filter)
@@ -150,6 +160,12 @@ class IngestServicer(IngestServiceServicer):
 
     async def ListDailyModelStats(
         self, request: query.ListDailyModelStatsRequest, context: Any
+    ) -> query.ListDailyModelStatsResponse:
+        reply = await self._cached.days(request, self._read_days)
+        return await self._read_days(request) if reply is None else send(reply, context)
+
+    async def _read_days(
+        self, request: query.ListDailyModelStatsRequest
     ) -> query.ListDailyModelStatsResponse:
         check = Violations()
         size = page_size(check, request.page_size)

@@ -12,11 +12,13 @@ from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
 from servemark.runtime.app import App
+from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.channels import open_channel
 from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.events.consumer import EventConsumer
 from servemark.runtime.process import keep_freed_memory, take_short_turns
 from servemark.runtime.server import ServiceServer
+from services.ranking.cached import CachedRecommendations
 from services.ranking.consumer import TOPICS, Follower
 from services.ranking.generations import Generations
 from services.ranking.inputs import InputReader
@@ -60,8 +62,9 @@ async def create(settings: RankingSettings) -> App:
         ready=database.ready,
         translators=(translate_database_error,),
     )
+    cache = open_cache(settings, server.registry)
     ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(
-        RankingServicer(refresher, generations), server.grpc
+        RankingServicer(refresher, generations, CachedRecommendations(cache)), server.grpc
     )
     redis = _redis(settings)
     follower = Follower(refresher, generations, EventStore(database), redis, settings)
@@ -70,8 +73,9 @@ async def create(settings: RankingSettings) -> App:
         follower.run,
         follower.watch,
         model_use_cases.run,
+        cache.run,
     ]
-    closing: list[Callable[[], Awaitable[object]]] = [refresher.close]
+    closing: list[Callable[[], Awaitable[object]]] = [cache.close, refresher.close]
     if redis is not None:
         member = f"{socket.gethostname()}-{os.getpid()}"
         background.append(EventConsumer(redis, GROUP, member, TOPICS, follower.handle).run)

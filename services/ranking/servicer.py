@@ -24,10 +24,12 @@ from servemark.ranking.v1.recommend_pb2 import (
     RecommendResponse,
 )
 from servemark.runtime import paging
+from servemark.runtime.cache.reply import send
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ranking.answers import answers_of
+from services.ranking.cached import CachedRecommendations
 from services.ranking.compare import compare
 from services.ranking.content import UseCase
 from services.ranking.convert import (
@@ -56,13 +58,21 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
     wait until it is done.
     """
 
-    def __init__(self, refresher: Refresher, generations: Generations) -> None:
+    def __init__(
+        self, refresher: Refresher, generations: Generations, cached: CachedRecommendations
+    ) -> None:
         self._refresher = refresher
         self._generations = generations
+        self._cached = cached
         self._long = ThreadPoolExecutor(_LONG_AT_ONCE, thread_name_prefix="long")
 
     async def Recommend(self, request: RecommendRequest, context: Any) -> RecommendResponse:
         matrix = await self._refresher.current()
+        reply = await self._cached.recommend(matrix, request, context, self._recommend)
+        response: RecommendResponse = send(reply, context)
+        return response
+
+    async def _recommend(self, matrix: Matrix, request: RecommendRequest) -> RecommendResponse:
         # None: the threads of everything else.
         threads = self._long if _takes_long(request) else None
         loop = asyncio.get_running_loop()

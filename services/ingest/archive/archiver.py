@@ -39,6 +39,7 @@ from services.ingest.archive.records import (
     Fingerprint,
     WrittenDay,
 )
+from services.ingest.events import day_changed
 from services.ingest.failpoints import Failpoints
 from services.ingest.profile import StorageProfile
 from services.ingest.store_archive import ArchiveStore, Turn
@@ -160,6 +161,7 @@ class Archiver:
                     "are. Nothing was restored."
                 )
             await store_archive.set_restored(connection, day, self._now(), keep_until)
+            await day_changed(connection, day)
         return Restored(restored, written.fingerprint.row_count - restored)
 
     async def _settle(self, turn: Turn, name: str) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fservemark/events/v1/event.proto\x12\x13servemark.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x01\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x0eresults_stored\x18\x03 \x01(\x0b\x32\".servemark.events.v1.ResultsStoredH\x00\x12>\n\x0f\x63\x61talog_changed\x18\x04 \x01(\x0b\x32#.servemark.events.v1.CatalogChangedH\x00\x42\t\n\x07payload\"^\n\rResultsStored\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x12\n\nconfig_ids\x18\x03 \x03(\t\x12\x14\n\x0cstored_count\x18\x04 \x01(\x03\".\n\x0e\x43\x61talogChanged\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fservemark/events/v1/event.proto\x12\x13servemark.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x02\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x0eresults_stored\x18\x03 \x01(\x0b\x32\".servemark.events.v1.ResultsStoredH\x00\x12>\n\x0f\x63\x61talog_changed\x18\x04 \x01(\x0b\x32#.servemark.events.v1.CatalogChangedH\x00\x12\x43\n\x12result_day_changed\x18\x05 \x01(\x0b\x32%.servemark.events.v1.ResultDayChangedH\x00\x42\t\n\x07payload\"q\n\rResultsStored\x12\x11\n\tstream_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x12\n\nconfig_ids\x18\x03 \x03(\t\x12\x14\n\x0cstored_count\x18\x04 \x01(\x03\x12\x11\n\tmodel_ids\x18\x05 \x03(\t\"\x1f\n\x10ResultDayChanged\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\".\n\x0e\x43\x61talogChanged\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.events.v1.event_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENT']._serialized_start=90
-  _globals['_EVENT']._serialized_end=295
-  _globals['_RESULTSSTORED']._serialized_start=297
-  _globals['_RESULTSSTORED']._serialized_end=391
-  _globals['_CATALOGCHANGED']._serialized_start=393
-  _globals['_CATALOGCHANGED']._serialized_end=439
+  _globals['_EVENT']._serialized_end=364
+  _globals['_RESULTSSTORED']._serialized_start=366
+  _globals['_RESULTSSTORED']._serialized_end=479
+  _globals['_RESULTDAYCHANGED']._serialized_start=481
+  _globals['_RESULTDAYCHANGED']._serialized_end=512
+  _globals['_CATALOGCHANGED']._serialized_start=514
+  _globals['_CATALOGCHANGED']._serialized_end=560
 # @@protoc_insertion_point(module_scope)

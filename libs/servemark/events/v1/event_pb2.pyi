@@ -34,6 +34,7 @@ class Event(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     RESULTS_STORED_FIELD_NUMBER: _builtins.int
     CATALOG_CHANGED_FIELD_NUMBER: _builtins.int
+    RESULT_DAY_CHANGED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The event's id: a UUIDv7. A consumer that has seen it does nothing."""
     @_builtins.property
@@ -48,6 +49,10 @@ class Event(_message.Message):
     def catalog_changed(self) -> Global___CatalogChanged:
         """Topic `catalog`: a catalog resource was created, changed, priced or archived."""
 
+    @_builtins.property
+    def result_day_changed(self) -> Global___ResultDayChanged:
+        """Topic `results`: the results of a day left the database for the archive, or came back."""
+
     def __init__(
         self,
         *,
@@ -55,12 +60,13 @@ class Event(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         results_stored: Global___ResultsStored | None = ...,
         catalog_changed: Global___CatalogChanged | None = ...,
+        result_day_changed: Global___ResultDayChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["catalog_changed", b"catalog_changed", "create_time", b"create_time", "payload", b"payload", "results_stored", b"results_stored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catalog_changed", b"catalog_changed", "create_time", b"create_time", "payload", b"payload", "result_day_changed", b"result_day_changed", "results_stored", b"results_stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_changed", b"catalog_changed", "create_time", b"create_time", "id", b"id", "payload", b"payload", "results_stored", b"results_stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalog_changed", b"catalog_changed", "create_time", b"create_time", "id", b"id", "payload", b"payload", "result_day_changed", b"result_day_changed", "results_stored", b"results_stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["results_stored", "catalog_changed"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["results_stored", "catalog_changed", "result_day_changed"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -76,6 +82,7 @@ class ResultsStored(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     CONFIG_IDS_FIELD_NUMBER: _builtins.int
     STORED_COUNT_FIELD_NUMBER: _builtins.int
+    MODEL_IDS_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
     """The stream that brought it."""
     sequence: _builtins.int
@@ -86,6 +93,10 @@ class ResultsStored(_message.Message):
     def config_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Configurations that got results."""
 
+    @_builtins.property
+    def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models of these configurations. Empty in events of servers that did not tell them yet."""
+
     def __init__(
         self,
         *,
@@ -93,14 +104,37 @@ class ResultsStored(_message.Message):
         sequence: _builtins.int = ...,
         config_ids: _abc.Iterable[_builtins.str] | None = ...,
         stored_count: _builtins.int = ...,
+        model_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_ids", b"config_ids", "sequence", b"sequence", "stored_count", b"stored_count", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_ids", b"config_ids", "model_ids", b"model_ids", "sequence", b"sequence", "stored_count", b"stored_count", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResultsStored: _TypeAlias = ResultsStored  # noqa: Y015
+
+@_typing.final
+class ResultDayChanged(_message.Message):
+    """The results of a day left the database for the archive, or came back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """The UTC day, `YYYY-MM-DD`."""
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResultDayChanged: _TypeAlias = ResultDayChanged  # noqa: Y015
 
 @_typing.final
 class CatalogChanged(_message.Message):

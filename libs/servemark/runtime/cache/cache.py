@@ -10,7 +10,7 @@ Where Redis is away, slow or not heard of, reads go to the database, one at a ti
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -40,6 +40,8 @@ class Cache:
 
     `backlog` says how far what is told lies behind what is committed (see `backlog`); without it no
     reply with tags is kept. `redis` None: nothing with tags is kept, and nothing is shared.
+    `clock` gives seconds of this process, `wall_us` microseconds since 1970. `closing` gives back
+    what only the cache uses.
     """
 
     def __init__(
@@ -51,8 +53,11 @@ class Cache:
         most_entries: int = 20_000,
         most_bytes: int = 64 * 1024 * 1024,
         clock: Callable[[], float] = time.monotonic,
+        wall_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        closing: Sequence[Callable[[], Awaitable[object]]] = (),
     ) -> None:
         self._clock = clock
+        self._closing = closing
         self._memory = Memory(most_entries=most_entries, most_bytes=most_bytes)
         breaker = Breaker(clock)
         self.watch: Watch | None = None
@@ -60,7 +65,7 @@ class Cache:
         if redis is not None:
             shared = Shared(redis, breaker)
             self.watch = Watch(redis, backlog, heard=self._heard, lost=self._lost, clock=clock)
-        self._levels = Levels(self._memory, breaker, shared, self.watch, metrics, clock)
+        self._levels = Levels(self._memory, breaker, shared, self.watch, metrics, clock, wall_us)
         # Those a reader may join, and all that are under way.
         self._joinable: dict[str, Flight] = {}
         self._flying: set[Flight] = set()
@@ -95,6 +100,16 @@ class Cache:
         self._levels.metrics.reads.labels(family.name, reply.level).inc()
         return reply
 
+    def changed(self, tags: Iterable[str]) -> None:
+        """Lets readers of this process see a change that it has committed at once.
+
+        Those of others see it once the relay has told of it.
+        """
+        names = tuple(tags)
+        self._forget(names, ())
+        if self.watch is not None:
+            self.watch.changed_here(names)
+
     async def run(self) -> None:
         """Listens to what changes, until cancelled."""
         if self.watch is None:
@@ -104,16 +119,20 @@ class Cache:
             group.create_task(self._look_around())
 
     async def close(self) -> None:
-        """Ends readings that are under way."""
+        """Ends readings that are under way, and gives back what the cache holds."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for give_back in self._closing:
+            await give_back()
 
     def _heard(self, said: CacheInvalidation) -> None:
         self._levels.metrics.invalidations.inc()
-        self._memory.drop_tags(said.tags)
-        gone = frozenset(said.tags)
-        beginnings = tuple(said.key_prefixes)
+        self._forget(said.tags, tuple(said.key_prefixes))
+
+    def _forget(self, tags: Iterable[str], beginnings: tuple[str, ...]) -> None:
+        gone = frozenset(tags)
+        self._memory.drop_tags(gone)
         if beginnings:
             self._memory.drop_prefixes(beginnings)
         for flight in self._flying:

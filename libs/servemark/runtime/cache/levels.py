@@ -1,6 +1,5 @@
 """The levels of one process's cache, as a read finds them."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +23,8 @@ class Levels:
     watch: Watch | None
     metrics: CacheMetrics
     clock: Callable[[], float]
-    wall_us: Callable[[], int] = lambda: time.time_ns() // 1_000
+    wall_us: Callable[[], int]
 
     def is_current(self, tags: Sequence[str]) -> bool:
         """Whether what is cached under the tags may be used and kept now."""
-        return not tags or (self.watch is not None and self.watch.is_close)
+        return not tags or (self.watch is not None and self.watch.is_close_for(tags))

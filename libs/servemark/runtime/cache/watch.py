@@ -12,7 +12,7 @@ process's. Hearing it from the relay would not do: what a frozen Redis passes on
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
@@ -31,6 +31,7 @@ _SILENCE_SECONDS: Final = 2.0
 _OPEN_SECONDS: Final = 1.0
 _POSTGRES_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.5
+_LONG_AGO: Final = float("-inf")
 
 
 class Watch:
@@ -54,12 +55,29 @@ class Watch:
         self._heard = heard
         self._lost = lost
         self._clock = clock
-        self._known_until = float("-inf")
+        self._known_until = _LONG_AGO
         self._subscription: Subscription | None = None
         self._numbers = itertools.count(1)
         # When the turns began whose pings are on their way, less what had not been told then.
         self._pings: dict[int, float] = {}
         self._answered = asyncio.Event()
+        # What this process has changed itself, and when.
+        self._own: dict[str, float] = {}
+
+    def changed_here(self, tags: Iterable[str]) -> None:
+        """Notes that this process has committed a change of what has the tags."""
+        self._own = {tag: at for tag, at in self._own.items() if at >= self._known_until}
+        self._own.update(dict.fromkeys(tags, self._clock()))
+
+    def is_close_for(self, tags: Iterable[str]) -> bool:
+        """Whether what is cached under the tags may be used, or kept, now.
+
+        What was changed here may not until that is known to have been told: who gets an answer from
+        this process, and asks it again, finds what was changed.
+        """
+        return self.is_close and (
+            not self._own or all(self._own.get(tag, _LONG_AGO) < self._known_until for tag in tags)
+        )
 
     @property
     def lag(self) -> float:
@@ -111,7 +129,7 @@ class Watch:
     async def close(self) -> None:
         """Ends the subscription; nothing is known from then on."""
         subscription, self._subscription = self._subscription, None
-        self._known_until = float("-inf")
+        self._known_until = _LONG_AGO
         self._pings.clear()
         self._lost()
         if subscription is not None:
@@ -135,7 +153,7 @@ class Watch:
         waited = await self._waited()
         if self._subscription is not None:
             number = next(self._numbers)
-            self._pings[number] = float("-inf") if waited is None else began - waited
+            self._pings[number] = _LONG_AGO if waited is None else began - waited
             await self._subscription.ping(number)
 
     async def _take_turns(self) -> None:
