@@ -12,6 +12,7 @@ import typer
 
 from servemark.cli import (
     archive,
+    cache,
     compare,
     explain,
     import_,
@@ -72,6 +73,7 @@ app.command("stats")(stats.stats)
 app.add_typer(key.app, name="key")
 app.add_typer(storage.app, name="storage")
 app.add_typer(archive.app, name="archive")
+app.add_typer(cache.app, name="cache")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,8 +27,8 @@ class Finding:
     text: str
 
 
-def _addresses(data: DataDir) -> tuple[str, str, str]:
-    """Database and Redis address, and where they come from."""
+def addresses(data: DataDir) -> tuple[str, str, str]:
+    """Database and Redis address, "" where there is none, and where they come from."""
     database = os.environ.get("SERVEMARK_DATABASE_URL", "")
     redis = os.environ.get("SERVEMARK_REDIS_URL", "")
     if database or redis:
@@ -104,7 +104,7 @@ async def _redis(url: str) -> list[Finding]:
 
 def examine(root: Path, settings: ServiceSettings) -> list[Finding]:
     """Everything found, in the order a reader wants it."""
-    database, redis, origin = _addresses(DataDir(root.resolve()))
+    database, redis, origin = addresses(DataDir(root.resolve()))
     found = [Finding("servers", "ok" if database else "missing", origin)]
     if database:
         found += asyncio.run(_postgres(database))
