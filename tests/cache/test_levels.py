@@ -33,6 +33,25 @@ async def test_a_change_that_is_told_is_seen_by_every_process_at_once(
         assert (await reader.read("a")).message == b"2"
 
 
+async def test_who_changes_something_and_asks_the_same_process_finds_it_changed(
+    world: World, relay: Relay, process: Process, other: Process
+) -> None:
+    await process.write("a")
+    await relay.turn()
+    for reader in (process, other):
+        await reader.turn()
+        await reader.read("a")
+    world.clock.now += 0.1
+    await process.write("a")
+    # Neither memory nor Redis has heard of it.
+    assert (await other.read("a")).message == b"1"
+    assert [(await process.read("a")).message for _ in range(2)] == [b"2", b"2"]
+    await relay.turn()
+    world.clock.now += 0.1
+    await process.turn()
+    assert [(await process.read("a")).level for _ in range(2)] == ["DB", "L1"]
+
+
 async def test_without_knowing_of_changes_everything_is_read_from_the_database(
     world: World, process: Process
 ) -> None:

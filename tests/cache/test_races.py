@@ -66,6 +66,43 @@ async def test_a_change_during_a_reading_makes_what_it_stores_in_redis_worthless
     assert (await other.read("a")).message == b"2"
 
 
+async def test_a_reading_that_a_change_overtook_is_not_held_in_memory(
+    world: World, relay: Relay, process: Process
+) -> None:
+    await world.write("a")
+    await relay.turn()
+    await process.turn()
+    world.may_load.clear()
+    reading = asyncio.ensure_future(process.read("a"))
+    await world.loading.wait()
+    await world.write("a")
+    await relay.turn()
+    await process.turn()
+    world.may_load.set()
+    assert (await reading).message == b"1"
+    await process.settle()
+    assert (await process.read("a")).message == b"2"
+
+
+async def test_a_process_that_is_behind_with_its_messages_uses_nothing_it_holds(
+    world: World, relay: Relay, process: Process
+) -> None:
+    await world.write("a")
+    await relay.turn()
+    await process.turn()
+    await process.read("a")
+    process.hears.clear()
+    await world.write("a")
+    await relay.turn()
+    world.clock.now += 3.0
+    # Postgres says that all was told; the messages that told it have not been read.
+    await process.turn()
+    assert (await process.read("a")).message == b"2"
+    process.hears.set()
+    await process.turn()
+    assert [(await process.read("a")).level for _ in range(2)][-1] == "L1"
+
+
 async def test_a_reading_is_joined_only_while_it_is_young(world: World, process: Process) -> None:
     world.may_load.clear()
     first = asyncio.ensure_future(process.read("a"))

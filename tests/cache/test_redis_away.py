@@ -18,7 +18,7 @@ from servemark.runtime.cache.breaker import Breaker
 from servemark.runtime.cache.bumps import Bumps
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.metrics import CacheMetrics
-from servemark.runtime.cache.patience import PATIENCE_SECONDS
+from servemark.runtime.cache.patience import PATIENCE_SECONDS, Patience
 from servemark.runtime.cache.reply import Reply
 from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
@@ -144,6 +144,16 @@ async def test_reads_and_writes_go_on(
         assert running.longest < PATIENCE_SECONDS + SLACK_SECONDS
         await running.write()
         await running.is_well_again()
+
+
+async def test_all_that_a_read_asks_of_redis_shares_one_patience() -> None:
+    loop = asyncio.get_running_loop()
+    patience, began = Patience(), loop.time()
+    await patience.spend(asyncio.sleep(PATIENCE_SECONDS * 0.8))
+    with pytest.raises(TimeoutError):
+        await patience.spend(asyncio.sleep(60))
+    assert patience.is_over
+    assert loop.time() - began < PATIENCE_SECONDS + SLACK_SECONDS
 
 
 def test_the_breaker_opens_after_failures_in_a_row_and_is_tried_each_second() -> None:

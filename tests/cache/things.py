@@ -5,7 +5,7 @@ told by it, so that seconds pass without waiting for them.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -151,7 +151,7 @@ class World:
         oldest = (await self.database.fetch(_WAITED))[0][0]
         return 0.0 if oldest is None else self.clock.now - float(oldest)
 
-    async def hold(self) -> Callable[[], object]:
+    async def hold(self) -> Callable[[], Awaitable[None]]:
         """Locks the events that wait, as another relay does that hangs; what lets them go."""
         connection = await self.database.engine.connect()
         await connection.execute(

@@ -43,6 +43,10 @@ async def test_new_results_show_within_two_seconds_and_leave_other_replies_alone
         opened, _ = await append(ingest.stub, header(config()), batch(0, rows(2)))
         others, _ = await append(ingest.stub, header(config(model=OTHER_MODEL)), batch(0, rows(2)))
         ids = [one.configs[0].config_id for one in (opened, others)]
+        # What these batches change is told before anything is kept.
+        async with asyncio.timeout(10):
+            while ingest.value("SELECT count(*) FROM ingest.outbox WHERE published_at IS NULL"):
+                await asyncio.sleep(0.02)
         models = [await _known(ingest.stub, config_id) for config_id in ids]
         by_config, other = (
             ListBenchmarkResultsRequest(filter=ResultFilter(config_ids=[config_id]))
