@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
-from redis.asyncio import Redis
 
 from servemark.catalog.v1 import catalog_service_pb2
 from servemark.catalog.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
@@ -12,9 +11,12 @@ from servemark.runtime.app import App
 from servemark.runtime.cache.bumps import Bumps
 from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.database import Database, translate_database_error
+from servemark.runtime.events.connection import open_event_redis
+from servemark.runtime.events.keeper import OutboxKeeper
+from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.server import ServiceServer
-from services.catalog.events import tags_of
+from services.catalog.events import TOPIC, tags_of
 from services.catalog.servicer import CatalogServicer
 from services.catalog.settings import CatalogSettings
 from services.catalog.store import CatalogStore
@@ -50,8 +52,10 @@ async def create(settings: CatalogSettings) -> App:
     background: list[Callable[[], Awaitable[None]]] = [refresh_prices, cache.run]
     closing: list[Callable[[], Awaitable[object]]] = [cache.close, database.close]
     if settings.redis_url is not None:
-        redis = Redis.from_url(settings.redis_url.get_secret_value())
-        background.append(OutboxRelay(database, redis, bump=Bumps(redis, tags_of)).run)
+        redis = open_event_redis(settings.redis_url.get_secret_value())
+        metrics = RelayMetrics(server.registry)
+        background.append(OutboxRelay(database, redis, metrics, bump=Bumps(redis, tags_of)).run)
+        background.append(OutboxKeeper(database, redis, [TOPIC], metrics).run)
         closing.insert(0, redis.aclose)
     return App(server, background, closing)
 

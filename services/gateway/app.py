@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from servemark.catalog.v1 import catalog_service_pb2
+from servemark.events.v1 import event_service_pb2
 from servemark.gateway.v1 import admin_service_pb2, admin_service_pb2_grpc
 from servemark.ingest.v1 import ingest_service_pb2, storage_service_pb2
 from servemark.ranking.v1 import ranking_service_pb2
@@ -18,6 +19,7 @@ from services.gateway.forward import Forwarder
 from services.gateway.grants import (
     ADMIN_SERVICE,
     CATALOG_SERVICE,
+    EVENT_SERVICE,
     INGEST_SERVICE,
     RANKING_SERVICE,
     STORAGE_SERVICE,
@@ -35,11 +37,13 @@ SERVICES_BEHIND: Mapping[str, ServiceName] = {
     INGEST_SERVICE: "ingest",
     STORAGE_SERVICE: "ingest",
     RANKING_SERVICE: "ranking",
+    EVENT_SERVICE: "ranking",
 }
 # Their descriptors have to be in the pool: the forwarder and reflection read them there.
 _CONTRACT = (
     admin_service_pb2,
     catalog_service_pb2,
+    event_service_pb2,
     ingest_service_pb2,
     ranking_service_pb2,
     storage_service_pb2,

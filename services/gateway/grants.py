@@ -18,6 +18,7 @@ CATALOG_SERVICE: Final = "servemark.catalog.v1.CatalogService"
 INGEST_SERVICE: Final = "servemark.ingest.v1.IngestService"
 STORAGE_SERVICE: Final = "servemark.ingest.v1.StorageService"
 RANKING_SERVICE: Final = "servemark.ranking.v1.RankingService"
+EVENT_SERVICE: Final = "servemark.events.v1.EventService"
 
 GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
     CATALOG_SERVICE: {
@@ -89,6 +90,12 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
         "RankMatrix": READ,
         # Makes the server calculate and store; results are followed without it.
         "RefreshRankings": ADMIN,
+    },
+    # Events tell what others store, and a replay makes the server work.
+    EVENT_SERVICE: {
+        "GetEventLag": ADMIN,
+        "ListDeadLetters": ADMIN,
+        "ReplayDeadLetters": ADMIN,
     },
     ADMIN_SERVICE: {
         "CreateApiKey": ADMIN,

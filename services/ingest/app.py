@@ -4,8 +4,6 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 
-from redis.asyncio import Redis
-
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from servemark.ingest.v1 import ingest_service_pb2, storage_service_pb2
 from servemark.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
@@ -15,6 +13,9 @@ from servemark.runtime.cache.bumps import Bumps
 from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.channels import call_options, open_channel
 from servemark.runtime.database import Database, translate_database_error
+from servemark.runtime.events.connection import open_event_redis
+from servemark.runtime.events.keeper import OutboxKeeper
+from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.ids import uuid7
 from servemark.runtime.server import ServiceServer
@@ -25,7 +26,7 @@ from services.ingest.archive.records import translate_archive_error
 from services.ingest.cached import CachedReads
 from services.ingest.catalog import CatalogClient
 from services.ingest.engine import IngestEngine
-from services.ingest.events import results_stored, tags_of
+from services.ingest.events import TOPIC, results_stored, tags_of
 from services.ingest.failpoints import Failpoints
 from services.ingest.flow import MemoryGate
 from services.ingest.hypertable import Hypertable
@@ -145,8 +146,10 @@ async def create(settings: IngestSettings) -> App:
     if archiver is not None:
         closing.append(archiver.close)
     if settings.redis_url is not None:
-        redis = Redis.from_url(settings.redis_url.get_secret_value())
-        background.append(OutboxRelay(database, redis, bump=Bumps(redis, tags_of)).run)
+        redis = open_event_redis(settings.redis_url.get_secret_value())
+        metrics = RelayMetrics(server.registry)
+        background.append(OutboxRelay(database, redis, metrics, bump=Bumps(redis, tags_of)).run)
+        background.append(OutboxKeeper(database, redis, [TOPIC], metrics).run)
         closing.insert(0, redis.aclose)
     return App(server, background, closing)
 

@@ -6,16 +6,18 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from redis.asyncio import Redis
-
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from servemark.events.v1 import event_service_pb2, event_service_pb2_grpc
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ranking.v1 import ranking_service_pb2, ranking_service_pb2_grpc
 from servemark.runtime.app import App
 from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.channels import open_channel
 from servemark.runtime.database import Database, translate_database_error
-from servemark.runtime.events.consumer import EventConsumer
+from servemark.runtime.events.connection import open_event_redis
+from servemark.runtime.events.consumer import BLOCK_SECONDS, EventConsumer
+from servemark.runtime.events.inbox import Inbox
+from servemark.runtime.events.metrics import ConsumerMetrics
 from servemark.runtime.process import keep_freed_memory, take_short_turns
 from servemark.runtime.server import ServiceServer
 from services.ranking.cached import CachedRecommendations
@@ -25,12 +27,13 @@ from services.ranking.inputs import InputReader
 from services.ranking.model_use_cases import ModelUseCases
 from services.ranking.refresh import Refresher
 from services.ranking.servicer import RankingServicer
+from services.ranking.servicer_events import EventServicer
 from services.ranking.settings import RankingSettings
-from services.ranking.store_events import EventStore
 from services.ranking.store_matrix import MatrixStore
 from services.ranking.store_rankings import RankingStore
 
 SERVICE = ranking_service_pb2.DESCRIPTOR.services_by_name["RankingService"].full_name
+EVENT_SERVICE = event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name
 GROUP = "ranking"
 
 
@@ -58,7 +61,7 @@ async def create(settings: RankingSettings) -> App:
     server = ServiceServer(
         settings,
         "ranking",
-        (SERVICE,),
+        (SERVICE, EVENT_SERVICE),
         ready=database.ready,
         translators=(translate_database_error,),
     )
@@ -66,8 +69,15 @@ async def create(settings: RankingSettings) -> App:
     ranking_service_pb2_grpc.add_RankingServiceServicer_to_server(
         RankingServicer(refresher, generations, CachedRecommendations(cache)), server.grpc
     )
-    redis = _redis(settings)
-    follower = Follower(refresher, generations, EventStore(database), redis, settings)
+    inbox = Inbox(database)
+    redis = None
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+        redis = open_event_redis(url, blocking_seconds=BLOCK_SECONDS)
+    follower = Follower(refresher, generations, inbox, redis, settings)
+    event_service_pb2_grpc.add_EventServiceServicer_to_server(
+        EventServicer(inbox, follower.handle, redis, TOPICS), server.grpc
+    )
     model_use_cases = ModelUseCases(refresher, rankings, catalog_stub, settings)
     background: list[Callable[[], Awaitable[None]]] = [
         follower.run,
@@ -78,15 +88,8 @@ async def create(settings: RankingSettings) -> App:
     closing: list[Callable[[], Awaitable[object]]] = [cache.close, refresher.close]
     if redis is not None:
         member = f"{socket.gethostname()}-{os.getpid()}"
-        background.append(EventConsumer(redis, GROUP, member, TOPICS, follower.handle).run)
+        metrics = ConsumerMetrics(server.registry)
+        consumer = EventConsumer(redis, GROUP, member, TOPICS, inbox, follower.handle, metrics)
+        background.append(consumer.run)
         closing.append(redis.aclose)
     return App(server, background, [*closing, catalog.close, ingest.close, database.close])
-
-
-def _redis(settings: RankingSettings) -> Redis | None:
-    """The connection events come through; a Redis that hangs is given up on, and tried again."""
-    if settings.redis_url is None:
-        return None
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(), socket_timeout=5.0, socket_connect_timeout=1.0
-    )

@@ -7,18 +7,19 @@ or out of order, and reading everything now and then makes up for any of it.
 import asyncio
 import time
 from collections.abc import Sequence
-from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.events.v1.event_pb2 import Event
+from servemark.runtime.events.connection import LONGEST_WAIT_SECONDS
+from servemark.runtime.events.inbox import Inbox
 from services.ranking.generations import Generations
 from services.ranking.model_use_cases import RESOURCE
 from services.ranking.refresh import Refresher
 from services.ranking.settings import RankingSettings
-from services.ranking.store_events import EventStore
 
 log = structlog.get_logger()
 
@@ -26,8 +27,11 @@ TOPICS = ("results", "catalog")
 # With more configurations than that to read anew, everything is read.
 _MOST_CONFIGS = 2000
 _MAX_WAIT_SECONDS = 10.0
-_PING_SECONDS = 1.0
+# While events keep coming, reading everything is put off so many times longer: whoever waits for an
+# event would wait for it, and it finds only what no event tells.
+_PATIENCE = 10
 _HOUR = 3600.0
+_FORGET = 5_000
 
 
 class Follower:
@@ -37,13 +41,13 @@ class Follower:
         self,
         refresher: Refresher,
         generations: Generations,
-        events: EventStore,
+        inbox: Inbox,
         redis: Redis | None,
         settings: RankingSettings,
     ) -> None:
         self._refresher = refresher
         self._generations = generations
-        self._events = events
+        self._inbox = inbox
         self._redis = redis
         self._settings = settings
         # What happened while this process was down is not known.
@@ -51,48 +55,51 @@ class Follower:
         self._dirty.set()
         # Configurations that got results; None: anything may have changed.
         self._changed: set[str] | None = None
+        # When the first of the events was noted that are not yet followed.
+        self._since = time.monotonic()
         # When everything was read.
         self._whole = time.monotonic()
         self._forgot: float | None = None
 
-    async def handle(self, events: Sequence[Event]) -> None:
-        """Notes the events; the refresh comes once they stop, or a moment later."""
-        known: list[UUID] = []
-        unusable: list[tuple[bytes, str]] = []
+    async def handle(self, _: AsyncConnection, events: Sequence[Event]) -> None:
+        """Notes new events; the refresh comes once they stop, or a moment later.
+
+        They are noted in memory only: a process that starts reads everything.
+        """
         # Model use cases come from the rankings; what came of a refresh is no reason for another.
         events = [event for event in events if event.catalog_changed.resource != RESOURCE]
-        for event in events:
-            try:
-                known.append(UUID(event.id))
-            except ValueError:
-                unusable.append((event.SerializeToString(), "its id is not a UUID"))
-        if unusable:
-            log.warning("events that cannot be used", count=len(unusable))
-        if await self._events.remember(known, unusable):
+        if events:
             self._note(events)
-            self._dirty.set()
+            if not self._dirty.is_set():
+                self._since = time.monotonic()
+                self._dirty.set()
 
     def _note(self, events: Sequence[Event]) -> None:
         """Remembers what the events say has changed."""
         for event in events:
-            if event.WhichOneof("payload") != "results_stored":
-                self._changed = None
-            elif self._changed is not None:
-                self._changed |= set(event.results_stored.config_ids)
+            match event.WhichOneof("payload"):
+                case "results_stored":
+                    if self._changed is not None:
+                        self._changed |= set(event.results_stored.config_ids)
+                case "catalog_changed":
+                    self._changed = None
         if self._changed is not None and len(self._changed) > _MOST_CONFIGS:
             self._changed = None
 
     async def run(self) -> None:
         """Follows until cancelled. A service that is away is waited for, not fatal."""
-        failures, took = 0, 0.0
+        failures, took, worked = 0, 0.0, 0.0
         while True:
             if not await self._due():
                 continue
-            # Under a steady flow of events, half of the time is left for answering calls.
-            await asyncio.sleep(max(self._settings.ranking_debounce_seconds, took))
+            # Under a steady flow of events, half of this process's time is left for answering calls
+            # and a third of that of the services that are read. Events that came during the last
+            # reading have waited for others long enough.
+            debounce = self._settings.ranking_debounce_seconds
+            await asyncio.sleep(max(self._since + debounce - time.monotonic(), took / 2, worked))
             self._dirty.clear()
             changed, self._changed = self._changed, set()
-            started = time.monotonic()
+            started, began = time.monotonic(), time.process_time()
             try:
                 await self._follow(changed)
                 failures = 0
@@ -109,6 +116,7 @@ class Follower:
             if changed is None and not failures:
                 self._whole = ended
             took = min(_MAX_WAIT_SECONDS, ended - started) if not failures else 0.0
+            worked = min(_MAX_WAIT_SECONDS, time.process_time() - began) if not failures else 0.0
 
     async def watch(self) -> None:
         """Takes over what other processes of this service have stored, until cancelled."""
@@ -127,7 +135,8 @@ class Follower:
         if made:
             log.info("rankings stored", count=made, matrix_version=matrix.version)
         if self._forgot is None or time.monotonic() - self._forgot > _HOUR:
-            await self._events.forget_old()
+            while await self._inbox.forget_old(_FORGET) == _FORGET:
+                pass
             self._forgot = time.monotonic()
 
     async def _due(self) -> bool:
@@ -146,8 +155,7 @@ class Follower:
                 return False
             self._changed = None
         else:
-            # A steady flow of events does not put it off.
-            if time.monotonic() - self._whole >= regular:
+            if time.monotonic() - self._whole >= _PATIENCE * regular:
                 self._changed = None
         return True
 
@@ -155,7 +163,7 @@ class Follower:
         if self._redis is None:
             return False
         try:
-            async with asyncio.timeout(_PING_SECONDS):
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
                 return bool(await self._redis.ping())
         except (RedisError, OSError, TimeoutError):
             return False

@@ -13,10 +13,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+from servemark.runtime.events.inbox import inbox_tables
 
 metadata = MetaData(
     schema="ranking",
@@ -141,19 +142,4 @@ model_rankings = Table(
     ),
 )
 
-processed_events = Table(
-    "processed_events",
-    metadata,
-    Column("event_id", _Id, primary_key=True),
-    Column("processed_at", _Time, server_default=func.now(), nullable=False),
-    Index("ix_processed_events_processed_at", "processed_at"),
-)
-
-dead_letters = Table(
-    "dead_letters",
-    metadata,
-    Column("id", _Id, primary_key=True),
-    Column("payload", LargeBinary, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("created_at", _Time, server_default=func.now(), nullable=False),
-)
+processed_events, dead_letters = inbox_tables(metadata)

@@ -31,6 +31,7 @@ from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.metrics import CacheMetrics
 from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
+from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.probe import is_serving
 from services.catalog.events import catalog_changed, tags_of
@@ -124,7 +125,9 @@ async def _reader(dsn: str, url: str) -> AsyncIterator[tuple[World, Cache]]:
     world, apart = World(dsn), Database(dsn, "catalog", pool_size=1)
     redis, carrier = open_redis(url), Redis.from_url(url)
     cache = Cache(redis, outbox_backlog(apart), CacheMetrics(CollectorRegistry()))
-    relay = OutboxRelay(world.database, carrier, bump=Bumps(carrier, tags_of))
+    relay = OutboxRelay(
+        world.database, carrier, RelayMetrics(CollectorRegistry()), bump=Bumps(carrier, tags_of)
+    )
     tasks = [asyncio.ensure_future(work()) for work in (cache.run, relay.run)]
     try:
         yield world, cache

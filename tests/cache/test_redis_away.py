@@ -22,6 +22,7 @@ from servemark.runtime.cache.patience import PATIENCE_SECONDS, Patience
 from servemark.runtime.cache.reply import Reply
 from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
+from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from services.catalog.events import catalog_changed, tags_of
 from tests.cache.things import THINGS, Clock, World
@@ -92,7 +93,9 @@ async def service(world: World, url: str) -> AsyncIterator[Service]:
     apart = Database(world.dsn, "catalog", pool_size=1)
     redis, carrier = open_redis(url), Redis.from_url(url, socket_timeout=0.5)
     cache = Cache(redis, outbox_backlog(apart), CacheMetrics(CollectorRegistry()))
-    relay = OutboxRelay(world.database, carrier, bump=Bumps(carrier, tags_of))
+    relay = OutboxRelay(
+        world.database, carrier, RelayMetrics(CollectorRegistry()), bump=Bumps(carrier, tags_of)
+    )
     tasks = [asyncio.ensure_future(work()) for work in (cache.run, relay.run)]
     made = Service(world, cache)
     try:

@@ -21,6 +21,7 @@ from servemark.runtime.cache.metrics import CacheMetrics
 from servemark.runtime.cache.reply import Reply
 from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
+from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.ids import uuid7
 from tests.support import servers
@@ -64,7 +65,9 @@ class Relay:
     def __init__(self, database: Database, redis_url: str) -> None:
         self._redis = Redis.from_url(redis_url, socket_timeout=0.3)
         self._bumps = Bumps(self._redis, tags_of)
-        self._relay = OutboxRelay(database, self._redis, bump=self._bump)
+        self._relay = OutboxRelay(
+            database, self._redis, RelayMetrics(CollectorRegistry()), bump=self._bump
+        )
         self._killed_before: bool | None = None
 
     async def turn(self, *, killed_before_bump: bool | None = None) -> None:

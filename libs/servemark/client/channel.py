@@ -18,6 +18,7 @@ from servemark.client.policy import CallPolicy, Timeouts
 from servemark.client.retry import RetryPolicy
 from servemark.client.runner_stream import RunnerStream
 from servemark.client.sender import IDLE_TIMEOUT, BatchSender
+from servemark.events.v1.event_service_pb2_grpc import EventServiceStub
 from servemark.gateway.v1.admin_service_pb2_grpc import AdminServiceStub
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ingest.v1.storage_service_pb2_grpc import StorageServiceStub
@@ -66,6 +67,7 @@ class Client:
         self.ingest = IngestServiceStub(channel)
         self.storage = StorageServiceStub(channel)
         self.ranking = RankingServiceStub(channel)
+        self.events = EventServiceStub(channel)
         self.admin = AdminServiceStub(channel)
 
     def ping(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from servemark.events.v1.event_pb2 import Event
-from servemark.runtime.events.relay import stream_of
+from servemark.runtime.events.keys import stream_of
 from tests.rpc.ingest.builders import batch, config, header, row, rows
 from tests.rpc.ingest.serving import append, serving
 

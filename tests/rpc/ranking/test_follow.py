@@ -7,13 +7,9 @@ from typing import Any
 
 from servemark.catalog.v1 import use_case_pb2
 from servemark.embedded import EmbeddedValkey
-from servemark.events.v1.event_pb2 import Event
 from servemark.ranking.v1.ranking_pb2 import GetRankingsRequest, RefreshRankingsRequest
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest
-from servemark.runtime.database import Database
-from servemark.runtime.ids import uuid7
 from servemark.type.v1.metric_pb2 import Metric
-from services.ranking.store_events import EventStore
 from tests.rpc.ranking.serving import ranking
 from tests.rpc.ranking.world import H100, World, run, weights_of, world
 from tests.support import servers
@@ -132,25 +128,6 @@ async def test_a_redis_that_dies_only_delays(
                 await seen(20.0, 10.0)
         finally:
             valkey.stop()
-
-
-async def test_events_that_were_seen_and_events_of_no_use_cost_nothing(
-    migrated_database: str,
-) -> None:
-    database = Database(migrated_database, "ranking")
-    try:
-        store = EventStore(database)
-        ids = [uuid7() for _ in range(3)]
-        assert await store.remember([*ids, ids[0]], []) == 3
-        assert await store.remember(ids, []) == 0
-        odd = Event(id="not an id").SerializeToString()
-        assert await store.remember([], [(odd, "its id is not a UUID")]) == 0
-        await store.forget_old()
-        assert await store.remember([*ids, uuid7()], []) == 1
-    finally:
-        await database.close()
-    kept = servers.fetch_value(migrated_database, "SELECT reason FROM ranking.dead_letters LIMIT 1")
-    assert kept == "its id is not a UUID"
 
 
 async def test_a_ranking_that_did_not_change_keeps_its_generation(

@@ -1,6 +1,10 @@
 """The catalog's model use cases say what the stored rankings do; what people say stays as it is."""
 
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from google.protobuf import json_format
 
@@ -11,8 +15,10 @@ from servemark.catalog.v1.model_use_case_pb2 import (
     ModelUseCase,
     UpdateModelUseCaseRequest,
 )
+from servemark.events.v1.event_pb2 import Event
 from servemark.ranking.v1.ranking_pb2 import GetRankingsRequest
 from servemark.type.v1.metric_pb2 import Metric
+from services.ranking.consumer import Follower
 from tests.rpc.ranking.serving import ranking
 from tests.rpc.ranking.test_follow import by_events, until
 from tests.rpc.ranking.world import LARGE, SMALL, World, run, world
@@ -176,17 +182,38 @@ async def test_what_they_say_already_is_not_written_again_and_sets_off_no_refres
         async with ranking(migrated_database, **made.addresses, **settings):
             await ordered(made, LARGE, SMALL)
         before = await entries(made)
-        # A process that knows nothing of what the other wrote; it serves the later use case last.
-        async with ranking(migrated_database, **made.addresses, **settings):
-            await made.add_use_case("later", weights={TTFT: 1.0})
-            await done(made, "later", 2)
-        assert await entries(made) == before
-    written, followed = (
-        servers.fetch_value(
-            made.dsn,
-            f"SELECT count(*) FROM catalog.outbox {which} "
-            "WHERE position('model_use_cases'::bytea IN payload) > 0",
+        told = (
+            "SELECT count(*) FROM catalog.outbox JOIN ranking.processed_events ON event_id = id "
+            "WHERE position('model_use_cases'::bytea IN payload) > 0"
         )
-        for which in ("", "JOIN ranking.processed_events ON event_id = id")
-    )
-    assert (written, followed) == (4, 0)
+
+        async def all_told() -> bool:
+            return bool(await asyncio.to_thread(servers.fetch_value, made.dsn, told) == 4)
+
+        # A process that knows nothing of what the other wrote; it serves the later use case last.
+        with noted_events() as noted:
+            async with ranking(migrated_database, **made.addresses, **settings):
+                await made.add_use_case("later", weights={TTFT: 1.0})
+                await done(made, "later", 2)
+                await until(all_told, 10.0)
+        assert await entries(made) == before
+    # Both processes' entries, each written once.
+    written = "SELECT count(*) FROM catalog.outbox WHERE position($1::bytea IN payload) > 0"
+    assert servers.fetch_value(made.dsn, written, b"model_use_cases") == 4
+    resources = {event.catalog_changed.resource for event in noted}
+    assert "use_case_taxonomy" in resources
+    assert "model_use_cases" not in resources
+
+
+@contextmanager
+def noted_events() -> Iterator[list[Event]]:
+    """The events that the ranking takes as a reason to refresh."""
+    noted: list[Event] = []
+    note = Follower._note
+
+    def keep(self: Follower, events: Sequence[Event]) -> None:
+        noted.extend(events)
+        note(self, events)
+
+    with patch.object(Follower, "_note", keep):
+        yield noted

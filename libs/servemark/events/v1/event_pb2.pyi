@@ -25,7 +25,12 @@ class Event(_message.Message):
 
     Events are written to the owner's outbox in the transaction of the change, and carried by Redis Streams
     (`servemark:events:<topic>`) to one consumer group for each service. Each is delivered at least once, in no promised
-    order. A consumer ignores payloads and fields it does not know.
+    order.
+
+    The package is the version of events. Within it, events gain payloads and fields and never lose or change one. A consumer
+    ignores what it does not know: an event of a kind that came later is acknowledged without effect, and is no error. A stream's
+    entry holds the message's bytes in its field `event`. An event that older consumers could not read would be of the package
+    `servemark.events.v2` and lie in a field of another name, and entries without a field `event` are passed over.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
