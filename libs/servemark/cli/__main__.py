@@ -14,6 +14,7 @@ from servemark.cli import (
     archive,
     cache,
     compare,
+    events,
     explain,
     import_,
     key,
@@ -74,6 +75,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(storage.app, name="storage")
 app.add_typer(archive.app, name="archive")
 app.add_typer(cache.app, name="cache")
+app.add_typer(events.app, name="events")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
