@@ -81,7 +81,7 @@ class Follower:
                 case "results_stored":
                     if self._changed is not None:
                         self._changed |= set(event.results_stored.config_ids)
-                case "catalog_changed":
+                case "catalog_changed" | "result_day_changed":
                     self._changed = None
         if self._changed is not None and len(self._changed) > _MOST_CONFIGS:
             self._changed = None

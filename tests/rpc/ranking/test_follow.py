@@ -5,11 +5,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sqlalchemy import text
+
 from servemark.catalog.v1 import use_case_pb2
 from servemark.embedded import EmbeddedValkey
 from servemark.ranking.v1.ranking_pb2 import GetRankingsRequest, RefreshRankingsRequest
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest
+from servemark.runtime.database import Database
 from servemark.type.v1.metric_pb2 import Metric
+from services.ingest.events import day_changed
 from tests.rpc.ranking.serving import ranking
 from tests.rpc.ranking.world import H100, World, run, weights_of, world
 from tests.support import servers
@@ -90,6 +94,33 @@ async def test_events_bring_results_prices_and_use_cases_within_seconds(
         )
         await until(no_longer_known, 5.0)
         assert await stored(made) == [12.0]
+
+
+async def test_what_left_for_the_archive_leaves_the_ranking(
+    migrated_database: str, valkey: str
+) -> None:
+    async with world(migrated_database, valkey, **by_events()) as made:
+        await made.store(run(ttft_p50_ms=30.0))
+
+        async def there() -> bool:
+            return (await best(made))[0] == 30.0
+
+        async def gone() -> bool:
+            return (await best(made))[0] == 0.0
+
+        await until(there, 5.0)
+        # The event of the result itself would have it looked at, too.
+        await asyncio.sleep(1.5)
+        # As the maintenance does it.
+        database = Database(made.dsn, "ingest")
+        async with database.transaction() as connection:
+            day = await connection.scalar(text("SELECT min(benchmark_date) FROM benchmark_results"))
+            # First the marks, which look for the day's models among its results.
+            await connection.execute(text("SELECT ingest.mark_day(:day)"), {"day": day})
+            await connection.execute(text("DELETE FROM benchmark_results"))
+            await day_changed(connection, day)
+        await database.close()
+        await until(gone, 5.0)
 
 
 async def test_without_redis_the_ranking_looks_for_itself(migrated_database: str) -> None:
