@@ -6,6 +6,7 @@ from another matrix is never given, however the processes of the service follow 
 
 import re
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any, Final
 
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendResponse
@@ -14,6 +15,7 @@ from servemark.runtime.cache.families import RECOMMENDATIONS
 from servemark.runtime.cache.reply import Reply
 from services.ranking.matrix import Matrix
 
+_RELEASE: Final = version("servemark")
 # Set by the gateway: the id of the caller's key.
 _CALLER: Final = "x-servemark-caller"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -45,8 +47,9 @@ class CachedRecommendations:
                 _part(user, "anonymous"), _part(request.use_case, "-"), variant=asked
             ),
             read,
-            # The number alone would be found again in a database that was set up anew.
-            version=f"{matrix.version} {matrix.made_at_us} {matrix.digest.hex()}",
+            # The number alone would be found again in a database that was set up anew, and another
+            # release may rank in another way.
+            version=f"{_RELEASE} {matrix.version} {matrix.made_at_us} {matrix.digest.hex()}",
         )
 
 
