@@ -131,6 +131,10 @@ class Life(RuleBasedStateMachine):
 
     async def settled(self) -> None:
         await self.here.settle()
+        # Who crashed or failed too often is put away as well, and has its effect by a replay.
+        for letter in await self.here.inbox.letters(1000):
+            if letter.id in self.written:
+                assert await self.here.inbox.replay(letter.id, self.here.effect)
         assert await self.here.effects() == dict.fromkeys(self.written, 1)
         letters = {one.id for one in await self.here.inbox.letters(1000)}
         assert letters == set(self.poisoned)

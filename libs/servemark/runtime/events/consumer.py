@@ -134,13 +134,11 @@ class EventConsumer:
         failed = await self._redis.xpending_range(
             stream, self._group, "-", "+", _BATCH, self._member, idle=self._retry_ms
         )
-        if failed:
+        # To claim what was claimed just now would count it twice.
+        ids: list[Any] = [one["message_id"] for one in failed if one["message_id"] not in entries]
+        if ids:
             claimed: Any = await self._redis.xclaim(
-                stream,
-                self._group,
-                self._member,
-                self._retry_ms,
-                [one["message_id"] for one in failed],
+                stream, self._group, self._member, self._retry_ms, ids
             )
             entries |= {identifier: fields for identifier, fields in claimed if fields}
         if not entries:
