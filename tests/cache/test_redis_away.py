@@ -22,6 +22,7 @@ from servemark.runtime.cache.patience import PATIENCE_SECONDS, Patience
 from servemark.runtime.cache.reply import Reply
 from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
+from servemark.runtime.ending import end_tasks
 from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from services.catalog.events import catalog_changed, tags_of
@@ -103,9 +104,7 @@ async def service(world: World, url: str) -> AsyncIterator[Service]:
         await made.is_well_again()
         yield made
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
         await cache.close()
         await redis.aclose()
         await carrier.aclose()

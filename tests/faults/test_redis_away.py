@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import pytest
 
 from servemark.embedded import EmbeddedValkey
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest
+from servemark.runtime.ending import end_tasks
 from servemark.type.v1.metric_pb2 import Metric
 from tests.faults.conftest import Report
 from tests.faults.run import SECONDS
@@ -67,9 +68,7 @@ async def _writing(made: World) -> AsyncIterator[Writing]:
         await _until(lambda: _is(len(writer.seconds) >= 5), 20)
         yield writer
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_tasks([task])
 
 
 async def _is(fact: bool) -> bool:

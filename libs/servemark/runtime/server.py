@@ -12,6 +12,7 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from servemark.runtime.ending import end_tasks
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.health import HEALTH_SERVICE, HealthServicer
 from servemark.runtime.interceptor import Admit, CallInterceptor, Translator
@@ -148,9 +149,7 @@ class ServiceServer:
         await stopping.wait()
         log.info("stopping")
         await self.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
 
     async def _watch_readiness(self) -> None:
         was: dict[str, bool] = {}

@@ -12,6 +12,7 @@ import grpc
 from migrations.runner import migrate_async
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from servemark.runtime.app import App
+from servemark.runtime.ending import end_tasks
 from services.catalog.app import create
 from services.catalog.settings import CatalogSettings
 from tests.support import servers
@@ -59,9 +60,7 @@ async def serving(dsn: str, redis_url: str | None = None, **settings: Any) -> As
         async with grpc.aio.insecure_channel(f"127.0.0.1:{app.server.port}") as channel:
             yield Served(CatalogServiceStub(channel), app, dsn)
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end_tasks(background)
         await app.server.stop(0)
         await app.close()
 

@@ -15,6 +15,7 @@ from servemark.gateway.v1 import admin_service_pb2_grpc
 from servemark.ingest.v1 import ingest_service_pb2_grpc
 from servemark.runtime.app import App
 from servemark.runtime.database import Database
+from servemark.runtime.ending import end_tasks
 from servemark.runtime.settings import ServiceSettings
 from services.gateway.app import create
 from services.gateway.keys import create_key_row
@@ -110,9 +111,7 @@ async def running(dsn: str, **more: Any) -> AsyncIterator[Stand]:
         yield Stand(app, behind, KeyStore(database), database, settings, channel)
     finally:
         await channel.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
         await app.server.stop(0)
         await app.close()
         await behind.server.stop(0)

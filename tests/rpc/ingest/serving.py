@@ -27,6 +27,7 @@ from servemark.ingest.v1.result_stream_pb2 import (
     StreamResultsResponse,
 )
 from servemark.runtime.app import App
+from servemark.runtime.ending import end_tasks
 from services.ingest.app import create
 from services.ingest.settings import IngestSettings
 from tests.rpc.catalog.serving import serving as serving_catalog
@@ -113,9 +114,7 @@ async def serving_ingest(
         async with grpc.aio.insecure_channel(f"127.0.0.1:{app.server.port}") as channel:
             yield IngestServiceStub(channel), app
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end_tasks(background)
         await app.server.stop(0)
         await app.close()
 

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from servemark.ranking.v1.ranking_service_pb2_grpc import RankingServiceStub
+from servemark.runtime.ending import end_tasks
 from services.ranking import app as ranking_app
 from services.ranking.settings import RankingSettings
 
@@ -25,9 +26,7 @@ async def running(app: Any, *, background: bool = True) -> AsyncIterator[str]:
     try:
         yield f"127.0.0.1:{app.server.port}"
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
         await app.server.stop(0)
         await app.close()
 

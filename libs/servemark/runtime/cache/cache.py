@@ -28,6 +28,7 @@ from servemark.runtime.cache.reading import AWAY, Load, Reading
 from servemark.runtime.cache.reply import Reply
 from servemark.runtime.cache.shared import Shared
 from servemark.runtime.cache.watch import Watch
+from servemark.runtime.ending import is_ending
 
 log = structlog.get_logger()
 
@@ -148,7 +149,7 @@ class Cache:
     async def _look_around(self) -> None:
         """Tries a Redis that is left alone, and says what the metrics page shows."""
         levels = self._levels
-        while True:
+        while not is_ending():
             await asyncio.sleep(_LOOK_AROUND_SECONDS)
             levels.metrics.breaker_open.set(levels.breaker.is_open)
             levels.metrics.entries.set(len(self._memory))

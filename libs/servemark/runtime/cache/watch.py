@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from servemark.cache.v1.cache_pb2 import CacheInvalidation
 from servemark.runtime.cache.backlog import Backlog
 from servemark.runtime.cache.subscription import Subscription
+from servemark.runtime.ending import is_ending
 
 log = structlog.get_logger()
 
@@ -157,7 +158,7 @@ class Watch:
             await self._subscription.ping(number)
 
     async def _take_turns(self) -> None:
-        while True:
+        while not is_ending():
             next_turn = asyncio.get_running_loop().time() + TURN_SECONDS
             self._answered.clear()
             try:

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from servemark.events.v1.event_pb2 import Event
 from servemark.runtime.database import translate_database_error
+from servemark.runtime.ending import is_ending
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.events.inbox import (
     DeadLetter,
@@ -212,14 +213,12 @@ class EventConsumer:
     async def run(self) -> None:
         """Reads until cancelled. A Redis or Postgres that is away is waited for, not fatal."""
         failures = 0
-        task = asyncio.current_task()
-        # What reads may lose a cancellation that comes with an answer; the task still knows of it.
-        while task is None or not task.cancelling():
+        while not is_ending():
             try:
                 # What is read while Postgres is away counts as delivered, and would soon be dead.
                 await self._inbox.ready()
                 await self.ensure_groups()
-                while task is None or not task.cancelling():
+                while not is_ending():
                     await self.read_once()
                     failures = 0
             except Exception as error:
