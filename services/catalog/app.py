@@ -11,10 +11,10 @@ from servemark.runtime.app import App
 from servemark.runtime.cache.bumps import Bumps
 from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.database import Database, translate_database_error
-from servemark.runtime.events.connection import open_event_redis
 from servemark.runtime.events.keeper import OutboxKeeper
 from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
+from servemark.runtime.redis_connections import open_event_redis
 from servemark.runtime.server import ServiceServer
 from services.catalog.events import TOPIC, tags_of
 from services.catalog.servicer import CatalogServicer

@@ -13,11 +13,11 @@ from servemark.runtime.cache.bumps import Bumps
 from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.channels import call_options, open_channel
 from servemark.runtime.database import Database, translate_database_error
-from servemark.runtime.events.connection import open_event_redis
 from servemark.runtime.events.keeper import OutboxKeeper
 from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.ids import uuid7
+from servemark.runtime.redis_connections import open_event_redis
 from servemark.runtime.server import ServiceServer
 from services.ingest import hypertable
 from services.ingest.archive.archiver import Archiver

@@ -14,11 +14,11 @@ from servemark.runtime.app import App
 from servemark.runtime.cache.wiring import open_cache
 from servemark.runtime.channels import open_channel
 from servemark.runtime.database import Database, translate_database_error
-from servemark.runtime.events.connection import open_event_redis
 from servemark.runtime.events.consumer import BLOCK_SECONDS, EventConsumer
 from servemark.runtime.events.inbox import Inbox
 from servemark.runtime.events.metrics import ConsumerMetrics
 from servemark.runtime.process import keep_freed_memory, take_short_turns
+from servemark.runtime.redis_connections import open_event_redis
 from servemark.runtime.server import ServiceServer
 from services.ranking.cached import CachedRecommendations
 from services.ranking.consumer import TOPICS, Follower

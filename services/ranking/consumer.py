@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.events.v1.event_pb2 import Event
-from servemark.runtime.events.connection import LONGEST_WAIT_SECONDS
 from servemark.runtime.events.inbox import Inbox
+from servemark.runtime.redis_connections import LONGEST_WAIT_SECONDS
 from services.ranking.generations import Generations
 from services.ranking.model_use_cases import RESOURCE
 from services.ranking.refresh import Refresher

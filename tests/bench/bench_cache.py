@@ -29,11 +29,11 @@ from servemark.runtime.cache.backlog import outbox_backlog
 from servemark.runtime.cache.bumps import Bumps
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.metrics import CacheMetrics
-from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
 from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.probe import is_serving
+from servemark.runtime.redis_connections import open_cache_redis
 from services.catalog.events import catalog_changed, tags_of
 from tests.bench.echo import SERVICE
 from tests.bench.harness import Bench, Figure, measure
@@ -123,7 +123,7 @@ async def _hits(world: World, cache: Cache, keys: Any, *, writes: bool = True) -
 async def _reader(dsn: str, url: str) -> AsyncIterator[tuple[World, Cache]]:
     """The things, and a cache that hears of their changes."""
     world, apart = World(dsn), Database(dsn, "catalog", pool_size=1)
-    redis, carrier = open_redis(url), Redis.from_url(url)
+    redis, carrier = open_cache_redis(url), Redis.from_url(url)
     cache = Cache(redis, outbox_backlog(apart), CacheMetrics(CollectorRegistry()))
     relay = OutboxRelay(
         world.database, carrier, RelayMetrics(CollectorRegistry()), bump=Bumps(carrier, tags_of)

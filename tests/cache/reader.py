@@ -19,8 +19,8 @@ from servemark.runtime.cache.backlog import outbox_backlog
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.families import Family
 from servemark.runtime.cache.metrics import CacheMetrics
-from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
+from servemark.runtime.redis_connections import open_cache_redis
 
 LIFETIME_SECONDS: Final = 1.0
 _SLOW: Final = Family("slow", "slow:{}", LIFETIME_SECONDS)
@@ -36,7 +36,7 @@ async def main(dsn: str, redis_url: str) -> None:
     """Reads until the input ends."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     database = Database(dsn, "catalog", pool_size=5)
-    redis = open_redis(redis_url)
+    redis = open_cache_redis(redis_url)
     backlog = outbox_backlog(Database(dsn, "catalog", pool_size=1))
     cache = Cache(redis, backlog, CacheMetrics(CollectorRegistry()))
     listening = asyncio.create_task(cache.run())

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from servemark.runtime.cache import reading
+from servemark.runtime.cache import patience, reading
 from tests.cache.things import THINGS, Process, World
 
 READERS = 500
@@ -38,6 +38,7 @@ async def test_five_hundred_readers_of_an_expired_key_make_one_reading(
 ) -> None:
     # However long this machine takes for it, the others wait for the one that reads.
     monkeypatch.setattr(reading, "_WAIT_SECONDS", 60.0)
+    monkeypatch.setattr(patience, "LONGEST_WAIT_SECONDS", 60.0)
     await world.write("a")
     await four[0].read("a")
     await four[0].settle()

@@ -19,11 +19,11 @@ from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.families import Family
 from servemark.runtime.cache.metrics import CacheMetrics
 from servemark.runtime.cache.reply import Reply
-from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
 from servemark.runtime.events.metrics import RelayMetrics
 from servemark.runtime.events.relay import OutboxRelay
 from servemark.runtime.ids import uuid7
+from servemark.runtime.redis_connections import open_cache_redis
 from tests.support import servers
 
 THINGS = Family("things", "thing:{}", 100.0)
@@ -172,7 +172,7 @@ class Process:
     def __init__(self, world: World, redis_url: str) -> None:
         self.world = world
         self.wrote: dict[str, int] = {}
-        self.redis = open_redis(redis_url)
+        self.redis = open_cache_redis(redis_url)
         self.cache = Cache(
             self.redis,
             world.backlog,

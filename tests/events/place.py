@@ -17,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.events.v1.event_pb2 import Event, ResultsStored
 from servemark.runtime.database import Database
-from servemark.runtime.events.connection import open_event_redis
 from servemark.runtime.events.consumer import EventConsumer
 from servemark.runtime.events.inbox import Inbox
 from servemark.runtime.events.keeper import OutboxKeeper
@@ -25,6 +24,7 @@ from servemark.runtime.events.keys import stream_of
 from servemark.runtime.events.metrics import ConsumerMetrics, RelayMetrics
 from servemark.runtime.events.outbox import Outbox, write_event
 from servemark.runtime.events.relay import OutboxRelay
+from servemark.runtime.redis_connections import open_event_redis
 from tests.support import servers
 
 TOPIC = "results"

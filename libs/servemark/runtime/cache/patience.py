@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final, TypeVar
+from typing import TypeVar
 
-PATIENCE_SECONDS: Final = 0.25
+from servemark.runtime.redis_connections import LONGEST_WAIT_SECONDS
 
 T = TypeVar("T")
 
@@ -13,7 +13,7 @@ class Patience:
     """A read's time for Redis. Once it is over, or Redis has failed, the read does without."""
 
     def __init__(self) -> None:
-        self._left = PATIENCE_SECONDS
+        self._left = LONGEST_WAIT_SECONDS
 
     @property
     def is_over(self) -> bool:

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 
 from servemark.cache.v1.cache_pb2 import CacheEntry
 from servemark.runtime.cache.breaker import Breaker
 from servemark.runtime.cache.families import lock_key, version_key
-from servemark.runtime.cache.patience import PATIENCE_SECONDS, Patience
+from servemark.runtime.cache.patience import Patience
 
 # Raised whenever an entry means something else than before to the code that reads it.
 FORMAT: Final = 1
@@ -29,22 +27,6 @@ LOCK_MS: Final = 2_000
 # Longer than any reply is kept. It may go before, as every key of the cache may.
 _TOKEN_SECONDS: Final = 86_400
 _LARGEST_BYTES: Final = 1024 * 1024
-_CONNECTIONS: Final = 16
-
-
-def open_redis(url: str) -> Redis:
-    """The cache's own connections: none is waited for longer than a read's patience."""
-    pool: Any = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=PATIENCE_SECONDS,
-        socket_timeout=PATIENCE_SECONDS,
-        socket_connect_timeout=PATIENCE_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        # Messages of a subscription come as plain answers then.
-        protocol=2,
-    )
-    return Redis.from_pool(pool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from prometheus_client import CollectorRegistry
 from servemark.runtime.cache.backlog import outbox_backlog
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.metrics import CacheMetrics
-from servemark.runtime.cache.shared import open_redis
 from servemark.runtime.database import Database
+from servemark.runtime.redis_connections import open_cache_redis
 from servemark.runtime.settings import ServiceSettings
 
 
@@ -21,7 +21,7 @@ def open_cache(
     metrics = CacheMetrics(registry)
     if settings.redis_url is None:
         return Cache(None, None, metrics)
-    redis = open_redis(settings.redis_url.get_secret_value())
+    redis = open_cache_redis(settings.redis_url.get_secret_value())
     if outbox_of is None:
         return Cache(redis, None, metrics, closing=(redis.aclose,))
     # One connection of its own, see outbox_backlog.
