@@ -15,6 +15,7 @@ from services.ranking.matrix import Bools, Floats, Ints, Matrix
 from services.ranking.metrics import MEASURED, METRICS, PLACE, PRICES
 
 _THROUGHPUT = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
+_USD_PER_HOUR = PLACE[Metric.METRIC_USD_PER_HOUR]
 
 _MEMORY_SIZE = re.compile(r"-\d+gb$")
 
@@ -102,13 +103,13 @@ class Candidates:
             measured: Ints = self.matrix.runs[self.rows, place]
             return measured
         known: Bools = ~np.isnan(self.value[:, place])
-        known &= place != PLACE[Metric.METRIC_USD_PER_HOUR]
+        known &= place != _USD_PER_HOUR
         return np.where(known, self.matrix.runs[self.rows, _THROUGHPUT], 0)
 
     def runs_of(self, index: int, place: int) -> int:
         """The number of runs behind candidate `index`'s figure in column `place`."""
         if place >= len(MEASURED):
-            if place == PLACE[Metric.METRIC_USD_PER_HOUR] or np.isnan(self.value[index, place]):
+            if place == _USD_PER_HOUR or np.isnan(self.value[index, place]):
                 return 0
             place = _THROUGHPUT
         return int(self.matrix.runs[self.rows[index], place])

@@ -1,6 +1,7 @@
 """What each metric is: its column, its unit, which way is better, and how people call it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from servemark.type.v1.metric_pb2 import Metric
 
@@ -111,6 +112,8 @@ def amount(metric: int, value: float, *, beside: float | None = None, digits: in
     return f"${text}" if metric in PRICES else f"{text}{info_of(metric).unit}"
 
 
+# An answer says the same few limits of every alternative.
+@lru_cache(maxsize=1024)
 def bound(metric: int, limit: float) -> str:
     """A limit as people write it: `TTFT p90 ≤ 300 ms`."""
     info = info_of(metric)
@@ -129,9 +132,10 @@ def rounded(value: float, digits: int = 3) -> str:
     ['31.3', '1,240', '0.0457', '2.5', '300', '0']
     """
     text = f"{value:.{digits}g}"
+    number = float(text)
     # Python writes an exponent as soon as there are more places than digits: 1.5e+02.
-    if not 1 <= abs(float(text)) < 1e15:
+    if not 1 <= abs(number) < 1e15:
         return text
-    decimals = max(0, digits - len(str(int(abs(float(text))))))
-    short = f"{float(text):,.{decimals}f}"
+    decimals = max(0, digits - len(str(int(abs(number)))))
+    short = f"{number:,.{decimals}f}"
     return short.rstrip("0").rstrip(".") if decimals else short

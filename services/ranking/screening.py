@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from servemark.ranking.v1.candidate_pb2 import CellMethod, ExclusionReason
+# By their names in the module: looking one up in the enum takes longer than a sentence.
+from servemark.ranking.v1.candidate_pb2 import (
+    CELL_METHOD_INTERPOLATED,
+    CELL_METHOD_MAX_OF_RUNS,
+    CELL_METHOD_MERGED_SKETCHES,
+    CELL_METHOD_POOLED_SAMPLES,
+    ExclusionReason,
+)
 from servemark.type.v1.metric_pb2 import Metric
 from services.ranking.candidates import Candidates
 from services.ranking.cells import Figure
@@ -14,8 +21,8 @@ from services.ranking.matrix import Bools, Ints
 from services.ranking.metrics import GIVEN_DIGITS, METRICS, PLACE, amount, bound, figure, info_of
 
 _OF_ALL: dict[int, str] = {
-    CellMethod.CELL_METHOD_MERGED_SKETCHES: "requests",
-    CellMethod.CELL_METHOD_POOLED_SAMPLES: "samples",
+    CELL_METHOD_MERGED_SKETCHES: "requests",
+    CELL_METHOD_POOLED_SAMPLES: "samples",
 }
 _OF_VERDICT = (
     (MISSED, ExclusionReason.EXCLUSION_REASON_LIMIT_MISSED),
@@ -173,7 +180,7 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
     says = f"{'Keeps' if kept else 'Misses'} {wanted}{by}:"
     if whole:
         return f"{says} at {'most' if at_most else 'least'} {telling} {whole}"
-    is_largest = figure is not None and figure.method == CellMethod.CELL_METHOD_MAX_OF_RUNS
+    is_largest = figure is not None and figure.method == CELL_METHOD_MAX_OF_RUNS
     end = "largest" if is_largest else "worst" if kept else "best"
     over = f" in the {end} of {runs} runs" if runs > 1 else ""
     return f"{says} {telling}{over}"
@@ -181,7 +188,7 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
 
 def _not_of_runs(figure: Figure | None) -> str:
     """What a figure's interval is of, if it is not of runs: how many requests or samples."""
-    if figure is not None and figure.method == CellMethod.CELL_METHOD_INTERPOLATED:
+    if figure is not None and figure.method == CELL_METHOD_INTERPOLATED:
         return "with the error of its estimate"
     if figure is None or figure.method not in _OF_ALL:
         return ""

@@ -24,7 +24,8 @@ needed. As a form in y = (1-u)² and x = u²,
 
     Q(y, x) = c0 y² + c1 y x + c2 x²
 
-has between two places e and f the coefficients Q(e), B(e,f) and Q(f), with B its polar form.
+has between two places e and f the coefficients Q(e), B(e,f) and Q(f), with B its polar form. All of
+them are linear in the parts of the rival, so one product of matrices gives them for everybody.
 """
 
 from dataclasses import dataclass, replace
@@ -119,6 +120,7 @@ class _Rivals:
     rest: tuple[Floats, Floats]  # p and n, [m, k], for each j
     winners_own: tuple[Floats, Floats]  # [m, 1]
     winners_rest: tuple[Floats, Floats]  # [m, 1]
+    rest_of_own: Floats  # [m, m] rest is this times own
 
     def lead(self, u: Floats) -> Floats:
         """The winner's score minus each rival's [m, k] if weight j is u[…, m, k] or u[m, 1]."""
@@ -172,6 +174,7 @@ def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int) -> _Rivals:
         rest=(_product(v_sq.T, own[0]), _product(v_sq.T, own[1])),
         winners_own=(plus[:, winner, None], minus[:, winner, None]),
         winners_rest=(v_sq.T @ plus[:, winner, None], v_sq.T @ minus[:, winner, None]),
+        rest_of_own=v_sq.T,
     )
 
 
@@ -197,25 +200,32 @@ def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
     # A little more, for who gets ahead just beyond an end is named if it is the best there.
     low = down.max(axis=1, keepdims=True) - _BEYOND
     high = up.min(axis=1, keepdims=True) + _BEYOND
-    places = share, low.clip(0), high.clip(max=1)
+    coefficients = _coefficients(rivals, share, low.clip(0), high.clip(max=1))
     matters: Bools = np.zeros(rivals.rows.size, dtype=np.bool_)
     matters[first] = True
-    # In blocks, so that what is calculated stays in the cache.
     for start in range(0, matters.size, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
-        matters[block] |= _may_lead(rivals.take(block), *places)
+        parts = np.concatenate([part[:, block] for part in rivals.own])
+        matters[block] |= (coefficients @ parts < 0).any(axis=0)
     return rivals.take(np.flatnonzero(matters))
 
 
-def _may_lead(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> Bools:
-    """Which rivals[k] may be ahead where a weight is from low to share or on to high; [m, 1]."""
-    c0, c1, c2 = rivals.quadratic()
-    found: Bools = np.zeros(c0.shape, dtype=np.bool_)
+def _coefficients(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> Floats:
+    """What times a rival's P and N, one below the other, gives its Bernstein coefficients[5m].
+
+    They are those of the quadratics between low[m, 1] and share, and between share and high. Who
+    has none below 0 is nowhere ahead there.
+    """
+    (p_a, n_a), (p_own_a, n_own_a) = rivals.winners_rest, rivals.winners_own
     here, *ends = ((np.square(1 - u), np.square(u)) for u in (share, low, high))
+    rows = []
     for (y, x), (v, u) in (*((e, e) for e in (here, *ends)), *((here, e) for e in ends)):
-        found |= c0 * (y * v) + c1 * ((y * u + x * v) / 2) + c2 * (x * u) < 0
-    some: Bools = np.any(found, axis=0)
-    return some
+        first, middle, last = y * v, (y * u + x * v) / 2, x * u
+        rest = (n_a * first + n_own_a * middle, -(p_a * first + p_own_a * middle))
+        own = (n_a * middle + n_own_a * last, -(p_a * middle + p_own_a * last))
+        each = (r * rivals.rest_of_own + np.diagflat(o) for r, o in zip(rest, own, strict=True))
+        rows.append(np.hstack([*each]))
+    return np.vstack(rows)
 
 
 def _first_ahead(rivals: _Rivals, share: Floats) -> tuple[Floats, Floats]:
