@@ -10,14 +10,14 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from servemark.runtime.errors import ServemarkError
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.lookup import KeyLookup
-from services.gateway.store import ApiKey, KeyStore, NewKey
+from services.gateway.store import ApiKey, KeyStore, NewKey, StoredKey
 
 _ID_BYTES = 10
 _SECRET_BYTES = 32
@@ -27,11 +27,20 @@ _NO_HMAC = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the key, whose it is, and what it may do."""
+    """Who calls: the key, whose it is, and what it may do.
+
+    `hardware` are the names of the hardware it may send results for; none: any. `publishes` says
+    whether what it sends is public. `user_id` is the user the key belongs to, if it does.
+    `proof` is the HMAC of what was sent.
+    """
 
     key_id: str
     organization_id: UUID
     scopes: frozenset[str]
+    hardware: frozenset[str] = frozenset()
+    user_id: UUID | None = None
+    publishes: bool = False
+    proof: bytes = field(default=b"", repr=False)
 
 
 def _letters(size: int) -> str:
@@ -76,19 +85,35 @@ class KeyChecker:
         form = _KEY.fullmatch(credential[:128])
         stored = await self._lookup.get(form.group(1) if form else "")
         sent = key_hmac(self._pepper, credential)
-        matches = hmac.compare_digest(sent, stored.secret_hmac if stored else _NO_HMAC)
+        matches = _matches(sent, stored)
         if stored is None or not matches or not stored.active:
             raise key_invalid()
-        return Caller(stored.id, stored.organization_id, stored.scopes)
+        return Caller(
+            key_id=stored.id,
+            organization_id=stored.organization_id,
+            scopes=stored.scopes,
+            hardware=stored.hardware,
+            user_id=stored.user_id,
+            publishes=stored.publishes,
+            proof=sent,
+        )
 
     async def still_good(self, caller: Caller) -> bool:
-        """Whether the caller's key is still neither revoked nor expired; for long streams."""
+        """Whether what the caller sent would still be let in; for long streams."""
         stored = await self._lookup.get(caller.key_id)
-        return stored is not None and stored.active
+        return _matches(caller.proof, stored) and stored is not None and stored.active
 
     def forget(self, key_id: str) -> None:
         """Makes the next check of a key read it anew."""
         self._lookup.forget(key_id)
+
+
+def _matches(sent: bytes, stored: StoredKey | None) -> bool:
+    """Whether the secret is the key's, or the one before while that works. Always two compares."""
+    current, previous = (stored.secret_hmac, stored.previous_hmac) if stored else (None, None)
+    is_current = hmac.compare_digest(sent, current or _NO_HMAC)
+    is_previous = hmac.compare_digest(sent, previous or _NO_HMAC)
+    return is_current or is_previous
 
 
 def key_invalid() -> ServemarkError:

@@ -6,22 +6,31 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, or_, select, tuple_, update
+from sqlalchemy import Select, case, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.runtime.database import Database
-from services.gateway.tables import api_keys, audit_log
+from services.gateway.store_settings import publishes_by_default
+from services.gateway.tables import api_keys, audit_log, users
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What checking a key takes. `active`: not revoked, nor expired by Postgres's clock."""
+    """What checking a key takes, as Postgres's clock has it.
+
+    `active`: neither it nor its user has ended. `previous_hmac`: of the secret before the last
+    rotation, while that still works.
+    """
 
     id: str
     organization_id: UUID
     secret_hmac: bytes
     scopes: frozenset[str]
     active: bool
+    previous_hmac: bytes | None = None
+    hardware: frozenset[str] = frozenset()
+    user_id: UUID | None = None
+    publishes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +93,25 @@ class KeyStore:
 
     async def find(self, ids: Sequence[str]) -> Mapping[str, StoredKey]:
         """The keys with these ids, by id; those that do not exist are left out."""
-        query = select(
-            api_keys.c.id,
-            api_keys.c.organization_id,
-            api_keys.c.secret_hmac,
-            api_keys.c.scopes,
-            _ACTIVE.label("active"),
-        ).where(api_keys.c.id == func.any(list(ids)))
+        query = (
+            select(
+                api_keys.c.id,
+                api_keys.c.organization_id,
+                api_keys.c.secret_hmac,
+                api_keys.c.scopes,
+                api_keys.c.hardware,
+                api_keys.c.user_id,
+                (_ACTIVE & users.c.disabled_at.is_(None)).label("active"),
+                case((api_keys.c.previous_until > func.now(), api_keys.c.previous_hmac)).label(
+                    "previous_hmac"
+                ),
+                func.coalesce(api_keys.c.publishes, publishes_by_default(api_keys)).label(
+                    "publishes"
+                ),
+            )
+            .outerjoin_from(api_keys, users, users.c.id == api_keys.c.user_id)
+            .where(api_keys.c.id == func.any(list(ids)))
+        )
         async with self._database.transaction() as connection:
             rows = (await connection.execute(query)).all()
         return {
@@ -100,6 +121,10 @@ class KeyStore:
                 secret_hmac=row.secret_hmac,
                 scopes=frozenset(row.scopes),
                 active=row.active,
+                previous_hmac=row.previous_hmac,
+                hardware=frozenset(row.hardware),
+                user_id=row.user_id,
+                publishes=row.publishes,
             )
             for row in rows
         }
