@@ -4,6 +4,8 @@ Every column is new and may be absent, so the gateway before this one goes on be
 itself whether what is sent with it is public, or leaves it to its organization's setting.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
@@ -19,11 +21,9 @@ _time = TIMESTAMP(timezone=True)
 
 
 def upgrade() -> None:
-    for column in (
-        sa.Column("role", sa.Text, server_default="VIEWER", nullable=False),
-        sa.Column("subject", sa.Text),
-    ):
-        op.add_column("users", column, schema=SCHEMA)
+    role = sa.Column("role", sa.Text, server_default="VIEWER", nullable=False)
+    op.add_column("users", role, schema=SCHEMA)
+    op.add_column("users", sa.Column("subject", sa.Text), schema=SCHEMA)
     op.create_check_constraint(
         "ck_users_role_known",
         "users",
@@ -37,13 +37,14 @@ def upgrade() -> None:
         ["organization_id", "created_at", "id"],
         schema=SCHEMA,
     )
-    for column in (
+    columns: tuple[sa.Column[Any], ...] = (
         sa.Column("user_id", sa.Uuid),
         sa.Column("hardware", ARRAY(sa.Text), server_default="{}", nullable=False),
         sa.Column("publishes", sa.Boolean),
         sa.Column("previous_hmac", sa.LargeBinary),
         sa.Column("previous_until", _time),
-    ):
+    )
+    for column in columns:
         op.add_column("api_keys", column, schema=SCHEMA)
     op.create_foreign_key(
         "fk_api_keys_user_id_users",
