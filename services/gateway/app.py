@@ -68,9 +68,9 @@ async def create(settings: GatewaySettings) -> App:
     users = UserStore(database)
     user_lookup = KeyLookup(users.find)
     key_set = KeySet(settings.oidc_jwks_url) if settings.oidc_jwks_url else None
-    tokens = key_set and IssuerTokens(
-        settings.oidc_issuer, settings.oidc_audience, key_set, user_lookup
-    )
+    tokens = None
+    if key_set is not None:
+        tokens = IssuerTokens(settings.oidc_issuer, settings.oidc_audience, key_set, user_lookup)
     keys = KeyChecker(pepper, lookup, tokens)
     usage = UsageRecorder(store.record_use)
     upstreams = [

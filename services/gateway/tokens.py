@@ -6,7 +6,7 @@ takes effect within two seconds, however long the token would last.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import jwt
 
@@ -103,5 +103,5 @@ class IssuerTokens:
         return user
 
 
-def _can_be_looked_up(value: Any) -> bool:
+def _can_be_looked_up(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and 0 < len(value) <= MAX_CLAIM_LENGTH and value.isprintable()

@@ -26,7 +26,7 @@ from servemark.gateway.v1.setting_pb2 import (
     RESULT_VISIBILITY_PRIVATE,
     RESULT_VISIBILITY_PUBLIC,
 )
-from servemark.ingest.v1.result_stream_pb2 import AppendResultsRequest
+from servemark.ingest.v1.result_stream_pb2 import AppendResultsRequest, ResultBatch
 from services.gateway.grants import GRANTS, PLATFORM
 from services.gateway.keys import Caller, KeyChecker
 from services.gateway.lookup import KeyLookup
@@ -80,7 +80,7 @@ async def test_a_whole_life_from_the_organization_to_the_end_of_the_old_secret(
 ) -> None:
     platform = auth(await stand.key("ADMIN"))
     acme = await organization(stand, f"acme {uuid4()}", platform)
-    where = {"organization_id": acme.id}
+    where: dict[str, Any] = {"organization_id": acme.id}
     boss = await stand.admin.CreateUser(
         user_pb2.CreateUserRequest(
             email=f"Boss-{uuid4()}@Example.org", role=user_pb2.ROLE_ADMIN, **where
@@ -222,7 +222,7 @@ async def test_a_stream_ends_with_the_secret_that_opened_it(stand: Stand) -> Non
     admin = auth(await stand.key("ADMIN"))
     key = await stand.key("INGEST")
     stream = stand.ingest.AppendResults(metadata=auth(key))
-    await stream.write(AppendResultsRequest(batch={"sequence": 7}))
+    await stream.write(AppendResultsRequest(batch=ResultBatch(sequence=7)))
     assert (await stream.read()).ack.sequence == 7
     await stand.admin.RotateApiKey(
         RotateApiKeyRequest(id=key.split("_")[1], overlap=Duration()), metadata=admin
@@ -323,7 +323,7 @@ async def test_the_default_organization_publishes_and_others_do_as_they_set(stan
 
 def about(organization_id: str) -> dict[str, Any]:
     """A request of every method, about an organization."""
-    own = {"organization_id": organization_id}
+    own: dict[str, Any] = {"organization_id": organization_id}
     return {
         "GetOrganization": organization_pb2.GetOrganizationRequest(id=organization_id),
         "RenameOrganization": organization_pb2.RenameOrganizationRequest(
@@ -341,7 +341,7 @@ def about(organization_id: str) -> dict[str, Any]:
         "RevokeApiKey": api_key_pb2.RevokeApiKeyRequest(id="x", **own),
         "GetSettings": setting_pb2.GetSettingsRequest(**own),
         "UpdateSettings": setting_pb2.UpdateSettingsRequest(
-            settings={"result_visibility": RESULT_VISIBILITY_PUBLIC}, **own
+            settings=setting_pb2.Settings(result_visibility=RESULT_VISIBILITY_PUBLIC), **own
         ),
         "ListAuditLog": audit_pb2.ListAuditLogRequest(**own),
     }

@@ -23,7 +23,7 @@ from servemark.gateway.v1 import user_pb2
 from servemark.gateway.v1.api_key_pb2 import ListApiKeysRequest
 from servemark.gateway.v1.audit_pb2 import ListAuditLogRequest
 from servemark.ingest.v1.result_query_pb2 import GetBenchmarkResultRequest
-from servemark.ingest.v1.result_stream_pb2 import AppendResultsRequest
+from servemark.ingest.v1.result_stream_pb2 import AppendResultsRequest, ResultBatch
 from servemark.runtime.errors import ServemarkError
 from services.gateway.grants import GRANTS
 from services.gateway.jwks import MAX_AGE_SECONDS, MIN_PAUSE_SECONDS, KeySet, signing_keys
@@ -218,7 +218,7 @@ async def test_a_stream_ends_with_the_token_that_opened_it(stand: Stand, issuer:
     # The clocks may be 5 s apart, so a token lives for as long after its end.
     token = issuer.token(sub=subject, exp=int(time.time()) - 3)
     stream = stand.ingest.AppendResults(metadata=auth(token))
-    await stream.write(AppendResultsRequest(batch={"sequence": 7}))
+    await stream.write(AppendResultsRequest(batch=ResultBatch(sequence=7)))
     assert (await stream.read()).ack.sequence == 7
     no = await refused(stream.read())
     assert no.reason == "KEY_INVALID"
@@ -302,8 +302,9 @@ def test_a_key_set_gives_only_keys_that_tokens_may_be_signed_with(issuer: Issuer
     ]
     found = signing_keys({"keys": [rsa, edwards, *others]})
     assert {name: key.algorithm for name, key in found.items()} == {"rsa": "RS256", "ed": "EdDSA"}
-    for nothing in ({}, [], {"keys": {}}, None, "keys"):
-        assert signing_keys(nothing) == {}
+    no_key_sets: list[Any] = [{}, [], {"keys": {}}, None, "keys"]
+    for document in no_key_sets:
+        assert signing_keys(document) == {}
 
 
 @pytest.mark.parametrize(
