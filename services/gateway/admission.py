@@ -9,7 +9,8 @@ from grpc_reflection.v1alpha import reflection
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.health import HEALTH_SERVICE
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from services.gateway.grants import GRANTS, allowed
+from services.gateway.errors import scope_missing
+from services.gateway.grants import GRANTS
 from services.gateway.keys import Caller, KeyChecker, bearer
 from services.gateway.usage import UsageRecorder
 
@@ -47,10 +48,6 @@ class Admission:
                 ErrorReason.ERROR_REASON_METHOD_NOT_OFFERED,
                 "The gateway does not offer the method.",
             )
-        if not allowed(scope, caller.scopes):
-            raise ServemarkError(
-                ErrorReason.ERROR_REASON_SCOPE_MISSING,
-                f"The key lacks the scope {scope}, which the method needs.",
-                metadata={"required_scope": scope},
-            )
+        if not caller.may(scope):
+            raise scope_missing(scope)
         _caller.set(caller)

@@ -24,11 +24,17 @@ from services.gateway.grants import (
     RANKING_SERVICE,
     STORAGE_SERVICE,
 )
+from services.gateway.jwks import KeySet
 from services.gateway.keys import KeyChecker
 from services.gateway.lookup import KeyLookup
 from services.gateway.servicer import AdminServicer
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import KeyStore
+from services.gateway.store_audit import AuditStore
+from services.gateway.store_organizations import OrganizationStore
+from services.gateway.store_settings import SettingStore
+from services.gateway.store_users import UserStore
+from services.gateway.tokens import IssuerTokens
 from services.gateway.upstream import Upstream
 from services.gateway.usage import UsageRecorder
 
@@ -59,7 +65,13 @@ async def create(settings: GatewaySettings) -> App:
     )
     store = KeyStore(database)
     lookup = KeyLookup(store.find)
-    keys = KeyChecker(pepper, lookup)
+    users = UserStore(database)
+    user_lookup = KeyLookup(users.find)
+    key_set = KeySet(settings.oidc_jwks_url) if settings.oidc_jwks_url else None
+    tokens = None
+    if key_set is not None:
+        tokens = IssuerTokens(settings.oidc_issuer, settings.oidc_audience, key_set, user_lookup)
+    keys = KeyChecker(pepper, lookup, tokens)
     usage = UsageRecorder(store.record_use)
     upstreams = [
         Upstream(
@@ -78,7 +90,16 @@ async def create(settings: GatewaySettings) -> App:
         admit=Admission(keys, usage),
     )
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminServicer(store, keys, pepper), server.grpc
+        AdminServicer(
+            store,
+            OrganizationStore(database),
+            users,
+            SettingStore(database),
+            AuditStore(database),
+            keys,
+            pepper,
+        ),
+        server.grpc,
     )
     forwarder = Forwarder(
         upstreams,
@@ -89,7 +110,14 @@ async def create(settings: GatewaySettings) -> App:
     return App(
         server,
         [usage.run, *(upstream.cover for upstream in upstreams if upstream.workers > 1)],
-        [usage.write, lookup.close, *(upstream.close for upstream in upstreams), database.close],
+        [
+            usage.write,
+            lookup.close,
+            user_lookup.close,
+            *([key_set.close] if key_set else []),
+            *(upstream.close for upstream in upstreams),
+            database.close,
+        ],
     )
 
 

@@ -9,9 +9,22 @@ from typing import Final
 READ: Final = "READ"
 INGEST: Final = "INGEST"
 CATALOG: Final = "CATALOG"
-# Includes the other three.
+# Includes READ and INGEST, and in the default organization everything.
 ADMIN: Final = "ADMIN"
 SCOPES: Final = (READ, INGEST, CATALOG, ADMIN)
+# No key has it: it is ADMIN of the default organization, which runs what all share.
+PLATFORM: Final = "PLATFORM"
+
+VIEWER: Final = "VIEWER"
+RUNNER: Final = "RUNNER"
+EDITOR: Final = "EDITOR"
+ADMINISTRATOR: Final = "ADMIN"
+SCOPES_OF_ROLE: Final[Mapping[str, frozenset[str]]] = {
+    VIEWER: frozenset({READ}),
+    RUNNER: frozenset({READ, INGEST}),
+    EDITOR: frozenset({READ, INGEST, CATALOG}),
+    ADMINISTRATOR: frozenset({ADMIN}),
+}
 
 ADMIN_SERVICE: Final = "servemark.gateway.v1.AdminService"
 CATALOG_SERVICE: Final = "servemark.catalog.v1.CatalogService"
@@ -76,11 +89,11 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
     },
     # What they show is how much there is and where it lies; what they do is dear.
     STORAGE_SERVICE: {
-        "GetStorage": ADMIN,
-        "MaintainStorage": ADMIN,
-        "ListArchivedDays": ADMIN,
-        "VerifyArchivedDays": ADMIN,
-        "RestoreArchivedDays": ADMIN,
+        "GetStorage": PLATFORM,
+        "MaintainStorage": PLATFORM,
+        "ListArchivedDays": PLATFORM,
+        "VerifyArchivedDays": PLATFORM,
+        "RestoreArchivedDays": PLATFORM,
     },
     RANKING_SERVICE: {
         "Recommend": READ,
@@ -89,18 +102,30 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
         "CompareConfigurations": READ,
         "RankMatrix": READ,
         # Makes the server calculate and store; results are followed without it.
-        "RefreshRankings": ADMIN,
+        "RefreshRankings": PLATFORM,
     },
     # Events tell what others store, and a replay makes the server work.
     EVENT_SERVICE: {
-        "GetEventLag": ADMIN,
-        "ListDeadLetters": ADMIN,
-        "ReplayDeadLetters": ADMIN,
+        "GetEventLag": PLATFORM,
+        "ListDeadLetters": PLATFORM,
+        "ReplayDeadLetters": PLATFORM,
     },
     ADMIN_SERVICE: {
+        "CreateOrganization": PLATFORM,
+        "GetOrganization": ADMIN,
+        "ListOrganizations": PLATFORM,
+        "RenameOrganization": ADMIN,
+        "CreateUser": ADMIN,
+        "ListUsers": ADMIN,
+        "DisableUser": ADMIN,
         "CreateApiKey": ADMIN,
+        "GetApiKey": ADMIN,
         "ListApiKeys": ADMIN,
+        "RotateApiKey": ADMIN,
         "RevokeApiKey": ADMIN,
+        "GetSettings": ADMIN,
+        "UpdateSettings": ADMIN,
+        "ListAuditLog": ADMIN,
     },
 }
 
@@ -111,6 +136,12 @@ GRANTS: Final[Mapping[str, str]] = {
 }
 
 
-def allowed(scope: str, held: frozenset[str]) -> bool:
-    """Whether a key with the scopes `held` may do what needs `scope`."""
-    return scope in held or ADMIN in held
+def allowed(scope: str, held: frozenset[str], *, of_platform: bool) -> bool:
+    """Whether a caller with the scopes `held` may do what needs `scope`.
+
+    `of_platform`: the caller is of the default organization. What all organizations share, such as
+    the catalog, an administrator of another one changes only with a scope given for that.
+    """
+    if scope in held:
+        return True
+    return ADMIN in held and (of_platform or scope in (READ, INGEST))

@@ -10,28 +10,63 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from servemark.runtime.errors import ServemarkError
 from servemark.type.v1.error_reason_pb2 import ErrorReason
+from services.gateway.grants import allowed
 from services.gateway.lookup import KeyLookup
-from services.gateway.store import ApiKey, KeyStore, NewKey
+from services.gateway.store import ApiKey, KeyStore, NewKey, StoredKey
+from services.gateway.tables import DEFAULT_ORGANIZATION_ID
 
 _ID_BYTES = 10
 _SECRET_BYTES = 32
 _KEY = re.compile(r"sm_([a-z2-7]{16})_[a-z2-7]{52}", re.ASCII)
 _NO_HMAC = bytes(32)
+# Header, claims and signature of a token; a key has no dot.
+_DOTS_OF_TOKEN = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the key, whose it is, and what it may do."""
+    """Who calls: the key, whose it is, and what it may do.
+
+    `hardware` are the names of the hardware it may send results for; none: any. `publishes` says
+    whether what it sends is public. `user_id` is the user the key belongs to, if it does.
+    `key_id` is `user:` and the user's id where a token was sent. `proof` is the HMAC of the key
+    that was sent, `ends_at` the end of a token in Unix seconds.
+    """
 
     key_id: str
     organization_id: UUID
     scopes: frozenset[str]
+    hardware: frozenset[str] = frozenset()
+    user_id: UUID | None = None
+    publishes: bool = False
+    proof: bytes = field(default=b"", repr=False)
+    ends_at: float | None = None
+
+    @property
+    def of_platform(self) -> bool:
+        """Whether it is of the default organization, whose ADMIN manages the others."""
+        return self.organization_id == DEFAULT_ORGANIZATION_ID
+
+    def may(self, scope: str) -> bool:
+        """Whether it may do what needs `scope`, which can be PLATFORM."""
+        return allowed(scope, self.scopes, of_platform=self.of_platform)
+
+
+class TokenChecker(Protocol):
+    """Tells whose token was sent."""
+
+    async def check(self, token: str) -> Caller:
+        """The caller with this token. Raises KEY_INVALID."""
+
+    async def still_good(self, caller: Caller) -> bool:
+        """Whether a caller's token would still be let in."""
 
 
 def _letters(size: int) -> str:
@@ -43,7 +78,12 @@ def _letters(size: int) -> str:
 def new_key() -> tuple[str, str]:
     """The id and the text of a new key; the text holds 256 random bits besides the id."""
     key_id = _letters(_ID_BYTES)
-    return key_id, f"sm_{key_id}_{_letters(_SECRET_BYTES)}"
+    return key_id, new_secret(key_id)
+
+
+def new_secret(key_id: str) -> str:
+    """Another text for the key with this id, with 256 new random bits."""
+    return f"sm_{key_id}_{_letters(_SECRET_BYTES)}"
 
 
 def key_hmac(pepper: bytes, key: str) -> bytes:
@@ -60,11 +100,14 @@ def bearer(values: Sequence[str | bytes]) -> str:
 
 
 class KeyChecker:
-    """Tells whose key was sent."""
+    """Tells whose key was sent, or whose token, where `tokens` can tell."""
 
-    def __init__(self, pepper: str, lookup: KeyLookup) -> None:
+    def __init__(
+        self, pepper: str, lookup: KeyLookup[StoredKey], tokens: TokenChecker | None = None
+    ) -> None:
         self._pepper = pepper.encode()
         self._lookup = lookup
+        self._tokens = tokens
 
     async def check(self, credential: str) -> Caller:
         """The caller with this credential.
@@ -72,27 +115,47 @@ class KeyChecker:
         Raises KEY_INVALID with one text whatever is wrong with it, and only after the same work, so
         that neither the answer nor its time tells which keys exist.
         """
+        if self._tokens is not None and credential.count(".") == _DOTS_OF_TOKEN:
+            return await self._tokens.check(credential)
         # A credential of another form is looked up under an id that no key has.
         form = _KEY.fullmatch(credential[:128])
         stored = await self._lookup.get(form.group(1) if form else "")
         sent = key_hmac(self._pepper, credential)
-        matches = hmac.compare_digest(sent, stored.secret_hmac if stored else _NO_HMAC)
+        matches = _matches(sent, stored)
         if stored is None or not matches or not stored.active:
             raise key_invalid()
-        return Caller(stored.id, stored.organization_id, stored.scopes)
+        return Caller(
+            key_id=stored.id,
+            organization_id=stored.organization_id,
+            scopes=stored.scopes,
+            hardware=stored.hardware,
+            user_id=stored.user_id,
+            publishes=stored.publishes,
+            proof=sent,
+        )
 
     async def still_good(self, caller: Caller) -> bool:
-        """Whether the caller's key is still neither revoked nor expired; for long streams."""
+        """Whether what the caller sent would still be let in; for long streams."""
+        if self._tokens is not None and caller.ends_at is not None:
+            return await self._tokens.still_good(caller)
         stored = await self._lookup.get(caller.key_id)
-        return stored is not None and stored.active
+        return _matches(caller.proof, stored) and stored is not None and stored.active
 
     def forget(self, key_id: str) -> None:
         """Makes the next check of a key read it anew."""
         self._lookup.forget(key_id)
 
 
+def _matches(sent: bytes, stored: StoredKey | None) -> bool:
+    """Whether the secret is the key's, or the one before while that works. Always two compares."""
+    current, previous = (stored.secret_hmac, stored.previous_hmac) if stored else (None, None)
+    is_current = hmac.compare_digest(sent, current or _NO_HMAC)
+    is_previous = hmac.compare_digest(sent, previous or _NO_HMAC)
+    return is_current or is_previous
+
+
 def key_invalid() -> ServemarkError:
-    """The one answer to a key that is missing, malformed, unknown, wrong, expired or revoked."""
+    """The one answer to a key or token that is missing, malformed, unknown, wrong or at its end."""
     return ServemarkError(
         ErrorReason.ERROR_REASON_KEY_INVALID,
         "No key was sent, or it is unknown, expired or revoked. "
@@ -109,6 +172,9 @@ async def create_key_row(
     scopes: Iterable[str],
     expires_at: datetime | None,
     created_by: str,
+    hardware: Iterable[str] = (),
+    user_id: UUID | None = None,
+    publishes: bool | None = None,
 ) -> tuple[ApiKey, str]:
     """Makes a key, stores it, and returns it with its text, which is nowhere else from then on."""
     key_id, text = new_key()
@@ -121,6 +187,9 @@ async def create_key_row(
             scopes=tuple(scopes),
             expires_at=expires_at,
             created_by=created_by,
+            hardware=tuple(hardware),
+            user_id=user_id,
+            publishes=publishes,
         )
     )
     return key, text

@@ -1,4 +1,4 @@
-"""Reads keys from Postgres, remembers each for a second, and asks for many at once.
+"""Reads keys and users from Postgres, remembers each a second, and asks for many at once.
 
 A second is what lets a revoked key be refused everywhere within two, without telling the other
 processes: nothing has to reach them, so nothing (Redis) can be down.
@@ -8,38 +8,37 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from servemark.runtime import deadline
 from servemark.runtime.database import translate_database_error
 from servemark.runtime.errors import unavailable
-from services.gateway.store import StoredKey
 
 MAX_AGE_SECONDS = 1.0
 MAX_ENTRIES = 10_000
 _READ_SECONDS = 0.9
 _MAX_BATCH = 1_000
 
-Find = Callable[[Sequence[str]], Awaitable[Mapping[str, StoredKey]]]
-_Outcome = StoredKey | None | Exception
+Stored = TypeVar("Stored")
 
 
-class _Remembered:
+class _Remembered(Generic[Stored]):
     """Answers by id with when they were read; the longest unused leave when it is full."""
 
     def __init__(self, most: int) -> None:
-        self._entries: OrderedDict[str, tuple[float, StoredKey | None]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[float, Stored | None]] = OrderedDict()
         self._most = most
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, key_id: str, read_at: float, stored: StoredKey | None) -> None:
+    def put(self, key_id: str, read_at: float, stored: Stored | None) -> None:
         self._entries[key_id] = (read_at, stored)
         self._entries.move_to_end(key_id)
         if len(self._entries) > self._most:
             self._entries.popitem(last=False)
 
-    def get(self, key_id: str, not_before: float) -> tuple[float, StoredKey | None] | None:
+    def get(self, key_id: str, not_before: float) -> tuple[float, Stored | None] | None:
         entry = self._entries.get(key_id)
         if entry is None or entry[0] < not_before:
             return None
@@ -50,7 +49,7 @@ class _Remembered:
         self._entries.pop(key_id, None)
 
 
-class KeyLookup:
+class KeyLookup(Generic[Stored]):
     """`get` answers from memory, or with all others that wait now in one query.
 
     One query at a time, so that a flood of made-up ids costs one connection and not the pool; ids
@@ -59,16 +58,16 @@ class KeyLookup:
 
     def __init__(
         self,
-        find: Find,
+        find: Callable[[Sequence[str]], Awaitable[Mapping[str, Stored]]],
         *,
         clock: Callable[[], float] = time.monotonic,
         max_entries: int = MAX_ENTRIES,
     ) -> None:
         self._find = find
         self._clock = clock
-        self._known = _Remembered(max_entries)
-        self._unknown = _Remembered(max_entries)
-        self._waiting: dict[str, asyncio.Future[_Outcome]] = {}
+        self._known: _Remembered[Stored] = _Remembered(max_entries)
+        self._unknown: _Remembered[Stored] = _Remembered(max_entries)
+        self._waiting: dict[str, asyncio.Future[Stored | Exception | None]] = {}
         self._reader: asyncio.Task[None] | None = None
 
     @property
@@ -76,7 +75,7 @@ class KeyLookup:
         """How many known and how many unknown ids are held in memory."""
         return len(self._known), len(self._unknown)
 
-    async def get(self, key_id: str) -> StoredKey | None:
+    async def get(self, key_id: str) -> Stored | None:
         """The key as it was at most a second ago, or None. Raises DEPENDENCY_UNAVAILABLE."""
         oldest = self._clock() - MAX_AGE_SECONDS
         entry = self._known.get(key_id, oldest) or self._unknown.get(key_id, oldest)
@@ -120,7 +119,7 @@ class KeyLookup:
                 if not answer.done():
                     answer.set_result(outcome)
 
-    async def _read(self, ids: Sequence[str]) -> Mapping[str, StoredKey] | Exception:
+    async def _read(self, ids: Sequence[str]) -> Mapping[str, Stored] | Exception:
         # Of its own, not of the call that happened to come first.
         deadline.set_deadline(_READ_SECONDS)
         try:

@@ -1,4 +1,4 @@
-"""AdminService: who may call. A key sees and manages the keys of its own organization only.
+"""AdminService: who may call. A caller manages its own organization; the default one's, all.
 
 The last ADMIN key may be revoked, too: a key that leaked has to go at once. Whoever runs the
 database makes another with `python -m services.gateway.bootstrap`.
@@ -7,6 +7,7 @@ database makes another with `python -m services.gateway.bootstrap`.
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from servemark.gateway.v1 import admin_service_pb2_grpc
 from servemark.gateway.v1 import api_key_pb2 as pb
@@ -15,32 +16,51 @@ from servemark.runtime.errors import not_found
 from servemark.runtime.validation import Violations
 from services.gateway.admission import current_caller
 from services.gateway.convert import (
-    MAX_ID_LENGTH,
+    KeyWish,
     api_key_to_proto,
+    key_id_from_proto,
     key_wish_from_proto,
     page_start_from_token_key,
     page_start_to_token_key,
+    rotation_wish_from_proto,
 )
-from services.gateway.keys import KeyChecker, create_key_row
+from services.gateway.errors import scope_missing
+from services.gateway.grants import SCOPES_OF_ROLE, allowed
+from services.gateway.keys import KeyChecker, create_key_row, key_hmac, new_secret
+from services.gateway.servicer_audit import AuditMethods
+from services.gateway.servicer_users import UserMethods
 from services.gateway.store import KeyStore
+from services.gateway.store_audit import AuditStore
+from services.gateway.store_organizations import OrganizationStore
+from services.gateway.store_settings import SettingStore
+from services.gateway.store_users import UserStore
+from services.gateway.tables import DEFAULT_ORGANIZATION_ID
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
+class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServiceServicer):
     """Answers from Postgres; every change is in the audit log."""
 
     def __init__(
         self,
         store: KeyStore,
+        organizations: OrganizationStore,
+        users: UserStore,
+        settings: SettingStore,
+        audit: AuditStore,
         keys: KeyChecker,
         pepper: str,
         *,
         now: Callable[[], datetime] = _now,
     ) -> None:
         self._store = store
+        self._organizations = organizations
+        self._users = users
+        self._settings = settings
+        self._audit = audit
         self._keys = keys
         self._pepper = pepper
         self._now = now
@@ -51,16 +71,32 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         """Stores a new key and shows its secret, this once."""
         wish = key_wish_from_proto(request, self._now())
         caller = current_caller()
+        organization_id = await self.organization(request.organization_id)
+        for scope in wish.scopes:
+            if not caller.may(scope):
+                raise scope_missing(scope)
+        await self._refuse_more_than_the_users_role(organization_id, wish)
         key, secret = await create_key_row(
             self._store,
             self._pepper,
-            organization_id=caller.organization_id,
+            organization_id=organization_id,
             name=wish.name,
             scopes=wish.scopes,
             expires_at=wish.expires_at,
             created_by=caller.key_id,
+            hardware=wish.hardware,
+            user_id=wish.user_id,
+            publishes=wish.publishes,
         )
         return pb.CreateApiKeyResponse(api_key=api_key_to_proto(key), secret=secret)
+
+    async def GetApiKey(self, request: pb.GetApiKeyRequest, context: Any) -> pb.GetApiKeyResponse:
+        """One key."""
+        key_id = key_id_from_proto(request)
+        key = await self._store.get(await self.organization(request.organization_id), key_id)
+        if key is None:
+            raise not_found("API key", key_id)
+        return pb.GetApiKeyResponse(api_key=api_key_to_proto(key))
 
     async def ListApiKeys(
         self, request: pb.ListApiKeysRequest, context: Any
@@ -69,7 +105,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         violations = Violations()
         size = paging.page_size(violations, request.page_size)
         violations.raise_if_any()
-        organization_id = current_caller().organization_id
+        organization_id = await self.organization(request.organization_id)
         digest = paging.filter_digest(
             "ListApiKeys", str(organization_id), str(request.include_inactive)
         )
@@ -82,21 +118,55 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         )
         answer = pb.ListApiKeysResponse(api_keys=[api_key_to_proto(key) for key in keys[:size]])
         if len(keys) > size:
+            last = keys[size - 1]
             answer.next_page_token = paging.encode_token(
-                digest, page_start_to_token_key(keys[size - 1])
+                digest, page_start_to_token_key(last.created_at, last.id)
             )
         return answer
+
+    async def RotateApiKey(
+        self, request: pb.RotateApiKeyRequest, context: Any
+    ) -> pb.RotateApiKeyResponse:
+        """Gives a key another secret and shows it, this once."""
+        wish = rotation_wish_from_proto(request, self._now())
+        organization_id = await self.organization(request.organization_id)
+        secret = new_secret(wish.key_id)
+        key = await self._store.rotate(
+            organization_id,
+            wish.key_id,
+            key_hmac(self._pepper.encode(), secret),
+            overlap=wish.overlap,
+            expires_at=wish.expires_at,
+            rotated_by=current_caller().key_id,
+        )
+        if key is None:
+            raise not_found("active API key", wish.key_id)
+        self._keys.forget(wish.key_id)
+        return pb.RotateApiKeyResponse(api_key=api_key_to_proto(key), secret=secret)
 
     async def RevokeApiKey(
         self, request: pb.RevokeApiKeyRequest, context: Any
     ) -> pb.RevokeApiKeyResponse:
         """Revokes a key for good. Every gateway refuses it within two seconds."""
-        violations = Violations()
-        key_id = violations.text("id", request.id, max_len=MAX_ID_LENGTH)
-        violations.raise_if_any()
-        caller = current_caller()
-        key = await self._store.revoke(caller.organization_id, key_id, caller.key_id)
+        key_id = key_id_from_proto(request)
+        organization_id = await self.organization(request.organization_id)
+        key = await self._store.revoke(organization_id, key_id, current_caller().key_id)
         if key is None:
             raise not_found("API key", key_id)
         self._keys.forget(key_id)
         return pb.RevokeApiKeyResponse(api_key=api_key_to_proto(key))
+
+    async def _refuse_more_than_the_users_role(self, organization_id: UUID, wish: KeyWish) -> None:
+        """Raises unless the user a key is for is active and may do all that it could."""
+        if wish.user_id is None:
+            return
+        user = await self._users.get(organization_id, wish.user_id)
+        if user is None or user.disabled_at is not None:
+            raise not_found("active user", str(wish.user_id))
+        held = SCOPES_OF_ROLE[user.role]
+        of_platform = organization_id == DEFAULT_ORGANIZATION_ID
+        violations = Violations()
+        for index, scope in enumerate(wish.scopes):
+            if not allowed(scope, held, of_platform=of_platform):
+                violations.add(f"scopes[{index}]", f"is more than the user's role {user.role} may")
+        violations.raise_if_any()

@@ -4,6 +4,7 @@ import uuid
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -54,7 +55,13 @@ users = Table(
     Column("display_name", Text, nullable=False),
     Column("created_at", _Time, server_default=func.now(), nullable=False),
     Column("disabled_at", _Time),
+    Column("role", Text, server_default="VIEWER", nullable=False),
+    # Who it is to the issuer of tokens; without one the email decides.
+    Column("subject", Text),
     UniqueConstraint("email"),
+    UniqueConstraint("subject"),
+    CheckConstraint("role IN ('VIEWER', 'RUNNER', 'EDITOR', 'ADMIN')", name="role_known"),
+    Index(None, "organization_id", "created_at", "id"),
 )
 
 api_keys = Table(
@@ -71,7 +78,20 @@ api_keys = Table(
     Column("revoked_at", _Time),
     Column("last_used_at", _Time),
     Column("created_by", Text, nullable=False),
+    # Whose key it is; it ends with the user.
+    Column("user_id", _Id, ForeignKey(users.c.id)),
+    # Names of the hardware that results may be sent for; none: any.
+    Column("hardware", ARRAY(Text), server_default="{}", nullable=False),
+    # Whether what is sent with it is public; absent: as the organization's setting says.
+    Column("publishes", Boolean),
+    # The secret before the last rotation, and until when it works.
+    Column("previous_hmac", LargeBinary),
+    Column("previous_until", _Time),
     CheckConstraint("octet_length(secret_hmac) = 32", name="hmac_size"),
+    CheckConstraint("octet_length(previous_hmac) = 32", name="previous_hmac_size"),
+    CheckConstraint(
+        "(previous_hmac IS NULL) = (previous_until IS NULL)", name="previous_hmac_ends"
+    ),
     CheckConstraint(
         "cardinality(scopes) > 0 AND scopes <@ ARRAY['READ', 'INGEST', 'CATALOG', 'ADMIN']",
         name="scopes_known",
@@ -101,4 +121,5 @@ audit_log = Table(
     Column("target", Text, nullable=False),
     Column("detail", JSONB, server_default=text("'{}'::jsonb"), nullable=False),
     Index(None, "organization_id", "logged_at"),
+    Index(None, "logged_at", "id"),
 )

@@ -16,7 +16,7 @@ from grpc_tools import protoc
 
 from protos.generate import PROTOS, proto_files
 from services.gateway.app import SERVICES_BEHIND, create
-from services.gateway.grants import ADMIN_SERVICE, GRANTS, GRANTS_OF_SERVICE, SCOPES
+from services.gateway.grants import ADMIN_SERVICE, GRANTS, GRANTS_OF_SERVICE, PLATFORM, SCOPES
 from services.gateway.settings import GatewaySettings
 
 # Field numbers of google/protobuf/descriptor.proto, of which source paths are made.
@@ -75,7 +75,7 @@ def test_every_method_has_exactly_one_grant_and_there_are_no_others() -> None:
     granted = [f"/{service}/{name}" for service, of in GRANTS_OF_SERVICE.items() for name in of]
     assert sorted(granted) == sorted(expected)
     assert len(set(expected)) == len(expected)
-    assert set(GRANTS.values()) <= set(SCOPES)
+    assert set(GRANTS.values()) <= {*SCOPES, PLATFORM}
 
 
 def test_the_generated_code_has_every_method_of_the_protos() -> None:

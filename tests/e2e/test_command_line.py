@@ -292,3 +292,55 @@ def test_a_key_is_made_used_and_revoked(command: Run) -> None:
     assert command("key", "revoke", key_id).code == 0
     shown = command("key", "list", "--all")
     assert "revoked" in shown.out
+
+
+def test_an_organization_gets_a_user_and_a_key_that_rotates_and_all_is_in_the_log(
+    command: Run,
+) -> None:
+    assert "Created acme" in command("org", "create", "acme").out
+    assert "acme" in command("org", "list").out
+    user = json.loads(
+        command(
+            "user", "create", "a@acme.example", "--role", "runner", "--org", "acme", "--json"
+        ).out
+    )["user"]
+    assert "a@acme.example" in command("user", "list", "--org", "acme").out
+    bound = ("--scope", "ingest", "--hardware", "test/h100-1", "--days", "30", "--public")
+    made = json.loads(command("key", "create", "lab", *bound, "--org", "acme", "--json").out)
+    key = made["api_key"]
+    assert (key["hardware"], key["result_visibility"]) == (
+        ["test/h100-1"],
+        "RESULT_VISIBILITY_PUBLIC",
+    )
+    rotated = command("key", "rotate", key["id"], "--org", "acme", "--overlap", "2h")
+    assert rotated.out.startswith(f"sm_{key['id']}_")
+    assert "The old secret works until" in rotated.err
+    listed = command("key", "list", "--org", "acme").out
+    assert "only" in listed
+    assert key["id"] not in command("key", "list").out
+    assert command("key", "revoke", key["id"], "--org", "acme").code == 0
+    assert "Disabled" in command("user", "disable", user["id"], "--org", "acme").out
+    log = json.loads(command("audit", "--org", "acme", "--json").out)["entries"]
+    assert [entry["action"] for entry in log] == [
+        "user.disable",
+        "api_key.revoke",
+        "api_key.rotate",
+        "api_key.create",
+        "user.create",
+        "organization.create",
+    ]
+    shown = command("audit", "--all-orgs", "--action", "api_key", "--of", key["id"]).out
+    assert shown.count("api_key.") == 3
+
+
+def test_what_would_mean_nothing_about_people_is_refused(command: Run) -> None:
+    for wrong in (
+        ("user", "create", "a@b.example", "--role", "king"),
+        ("key", "create", "x", "--days", 3, "--expires", "3d"),
+        ("key", "rotate", "x", "--overlap", "soon"),
+        ("audit", "--org", "acme", "--all-orgs"),
+        ("audit", "--since", "soon"),
+        ("key", "list", "--org", "nobody"),
+    ):
+        done = command(*wrong)
+        assert (done.code, done.err.startswith("servemark: ")) == (1, True), wrong

@@ -12,18 +12,21 @@ import typer
 
 from servemark.cli import (
     archive,
+    audit,
     cache,
     compare,
     events,
     explain,
     import_,
     key,
+    org,
     pareto,
     rank,
     recommend,
     results,
     stats,
     storage,
+    user,
 )
 from servemark.cli.connection import Key, Target
 from servemark.cli.hooks import add_hooks
@@ -72,6 +75,9 @@ app.command("pareto", no_args_is_help=True)(pareto.pareto)
 app.command("results")(results.results)
 app.command("stats")(stats.stats)
 app.add_typer(key.app, name="key")
+app.add_typer(org.app, name="org")
+app.add_typer(user.app, name="user")
+app.command("audit")(audit.audit)
 app.add_typer(storage.app, name="storage")
 app.add_typer(archive.app, name="archive")
 app.add_typer(cache.app, name="cache")

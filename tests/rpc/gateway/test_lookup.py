@@ -36,7 +36,7 @@ class Table:
             raise self.error
         return found
 
-    def lookup(self, max_entries: int = 100) -> KeyLookup:
+    def lookup(self, max_entries: int = 100) -> KeyLookup[StoredKey]:
         """A lookup in this table, by its clock."""
         return KeyLookup(self.find, clock=lambda: self.now, max_entries=max_entries)
 

@@ -23,15 +23,19 @@ _sym_db = _symbol_database.Default()
 
 
 from servemark.gateway.v1 import api_key_pb2 as servemark_dot_gateway_dot_v1_dot_api__key__pb2
+from servemark.gateway.v1 import audit_pb2 as servemark_dot_gateway_dot_v1_dot_audit__pb2
+from servemark.gateway.v1 import organization_pb2 as servemark_dot_gateway_dot_v1_dot_organization__pb2
+from servemark.gateway.v1 import setting_pb2 as servemark_dot_gateway_dot_v1_dot_setting__pb2
+from servemark.gateway.v1 import user_pb2 as servemark_dot_gateway_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(servemark/gateway/v1/admin_service.proto\x12\x14servemark.gateway.v1\x1a\"servemark/gateway/v1/api_key.proto2\xc0\x02\n\x0c\x41\x64minService\x12\x65\n\x0c\x43reateApiKey\x12).servemark.gateway.v1.CreateApiKeyRequest\x1a*.servemark.gateway.v1.CreateApiKeyResponse\x12\x62\n\x0bListApiKeys\x12(.servemark.gateway.v1.ListApiKeysRequest\x1a).servemark.gateway.v1.ListApiKeysResponse\x12\x65\n\x0cRevokeApiKey\x12).servemark.gateway.v1.RevokeApiKeyRequest\x1a*.servemark.gateway.v1.RevokeApiKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(servemark/gateway/v1/admin_service.proto\x12\x14servemark.gateway.v1\x1a\"servemark/gateway/v1/api_key.proto\x1a servemark/gateway/v1/audit.proto\x1a\'servemark/gateway/v1/organization.proto\x1a\"servemark/gateway/v1/setting.proto\x1a\x1fservemark/gateway/v1/user.proto2\xb8\x0c\n\x0c\x41\x64minService\x12w\n\x12\x43reateOrganization\x12/.servemark.gateway.v1.CreateOrganizationRequest\x1a\x30.servemark.gateway.v1.CreateOrganizationResponse\x12n\n\x0fGetOrganization\x12,.servemark.gateway.v1.GetOrganizationRequest\x1a-.servemark.gateway.v1.GetOrganizationResponse\x12t\n\x11ListOrganizations\x12..servemark.gateway.v1.ListOrganizationsRequest\x1a/.servemark.gateway.v1.ListOrganizationsResponse\x12w\n\x12RenameOrganization\x12/.servemark.gateway.v1.RenameOrganizationRequest\x1a\x30.servemark.gateway.v1.RenameOrganizationResponse\x12_\n\nCreateUser\x12\'.servemark.gateway.v1.CreateUserRequest\x1a(.servemark.gateway.v1.CreateUserResponse\x12\\\n\tListUsers\x12&.servemark.gateway.v1.ListUsersRequest\x1a\'.servemark.gateway.v1.ListUsersResponse\x12\x62\n\x0b\x44isableUser\x12(.servemark.gateway.v1.DisableUserRequest\x1a).servemark.gateway.v1.DisableUserResponse\x12\x65\n\x0c\x43reateApiKey\x12).servemark.gateway.v1.CreateApiKeyRequest\x1a*.servemark.gateway.v1.CreateApiKeyResponse\x12\\\n\tGetApiKey\x12&.servemark.gateway.v1.GetApiKeyRequest\x1a\'.servemark.gateway.v1.GetApiKeyResponse\x12\x62\n\x0bListApiKeys\x12(.servemark.gateway.v1.ListApiKeysRequest\x1a).servemark.gateway.v1.ListApiKeysResponse\x12\x65\n\x0cRotateApiKey\x12).servemark.gateway.v1.RotateApiKeyRequest\x1a*.servemark.gateway.v1.RotateApiKeyResponse\x12\x65\n\x0cRevokeApiKey\x12).servemark.gateway.v1.RevokeApiKeyRequest\x1a*.servemark.gateway.v1.RevokeApiKeyResponse\x12\x62\n\x0bGetSettings\x12(.servemark.gateway.v1.GetSettingsRequest\x1a).servemark.gateway.v1.GetSettingsResponse\x12k\n\x0eUpdateSettings\x12+.servemark.gateway.v1.UpdateSettingsRequest\x1a,.servemark.gateway.v1.UpdateSettingsResponse\x12\x65\n\x0cListAuditLog\x12).servemark.gateway.v1.ListAuditLogRequest\x1a*.servemark.gateway.v1.ListAuditLogResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.gateway.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ADMINSERVICE']._serialized_start=103
-  _globals['_ADMINSERVICE']._serialized_end=423
+  _globals['_ADMINSERVICE']._serialized_start=247
+  _globals['_ADMINSERVICE']._serialized_end=1839
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,10 @@ import grpc
 import warnings
 
 from servemark.gateway.v1 import api_key_pb2 as servemark_dot_gateway_dot_v1_dot_api__key__pb2
+from servemark.gateway.v1 import audit_pb2 as servemark_dot_gateway_dot_v1_dot_audit__pb2
+from servemark.gateway.v1 import organization_pb2 as servemark_dot_gateway_dot_v1_dot_organization__pb2
+from servemark.gateway.v1 import setting_pb2 as servemark_dot_gateway_dot_v1_dot_setting__pb2
+from servemark.gateway.v1 import user_pb2 as servemark_dot_gateway_dot_v1_dot_user__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -26,11 +30,16 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
+    """Manages who may call: organizations, their users, keys and settings, and the log of every change to them.
 
     The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
-    `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
-    method needs with PERMISSION_DENIED (SCOPE_MISSING).
+    `authorization: Bearer <secret>`, the secret being a key's, or a token of the issuer the gateway trusts. Without a good
+    one it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its method needs with PERMISSION_DENIED (SCOPE_MISSING).
+
+    Every method here needs ADMIN, which manages the caller's own organization. ADMIN of the default organization manages
+    the others as well: `organization_id` names one, and empty means the caller's own. To anyone else another organization,
+    and all that is in it, is not there: NOT_FOUND (RESOURCE_NOT_FOUND). CreateOrganization and ListOrganizations are for
+    the default organization only. Nobody may give a scope that they lack: PERMISSION_DENIED (SCOPE_MISSING).
     """
 
     def __init__(self, channel):
@@ -39,33 +48,156 @@ class AdminServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.CreateOrganization = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/CreateOrganization',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.CreateOrganizationRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.CreateOrganizationResponse.FromString,
+                _registered_method=True)
+        self.GetOrganization = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/GetOrganization',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.GetOrganizationRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.GetOrganizationResponse.FromString,
+                _registered_method=True)
+        self.ListOrganizations = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/ListOrganizations',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.ListOrganizationsRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.ListOrganizationsResponse.FromString,
+                _registered_method=True)
+        self.RenameOrganization = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/RenameOrganization',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.RenameOrganizationRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.RenameOrganizationResponse.FromString,
+                _registered_method=True)
+        self.CreateUser = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/CreateUser',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_user__pb2.CreateUserRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_user__pb2.CreateUserResponse.FromString,
+                _registered_method=True)
+        self.ListUsers = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/ListUsers',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_user__pb2.ListUsersRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_user__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
+        self.DisableUser = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/DisableUser',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_user__pb2.DisableUserRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_user__pb2.DisableUserResponse.FromString,
+                _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/servemark.gateway.v1.AdminService/CreateApiKey',
                 request_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.CreateApiKeyRequest.SerializeToString,
                 response_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.GetApiKey = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/GetApiKey',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.GetApiKeyRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.GetApiKeyResponse.FromString,
                 _registered_method=True)
         self.ListApiKeys = channel.unary_unary(
                 '/servemark.gateway.v1.AdminService/ListApiKeys',
                 request_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysRequest.SerializeToString,
                 response_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysResponse.FromString,
                 _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/RotateApiKey',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RotateApiKeyResponse.FromString,
+                _registered_method=True)
         self.RevokeApiKey = channel.unary_unary(
                 '/servemark.gateway.v1.AdminService/RevokeApiKey',
                 request_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RevokeApiKeyResponse.FromString,
                 _registered_method=True)
+        self.GetSettings = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/GetSettings',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_setting__pb2.GetSettingsRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_setting__pb2.GetSettingsResponse.FromString,
+                _registered_method=True)
+        self.UpdateSettings = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/UpdateSettings',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_setting__pb2.UpdateSettingsRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_setting__pb2.UpdateSettingsResponse.FromString,
+                _registered_method=True)
+        self.ListAuditLog = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/ListAuditLog',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_audit__pb2.ListAuditLogRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_audit__pb2.ListAuditLogResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
-    """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
+    """Manages who may call: organizations, their users, keys and settings, and the log of every change to them.
 
     The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
-    `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
-    method needs with PERMISSION_DENIED (SCOPE_MISSING).
+    `authorization: Bearer <secret>`, the secret being a key's, or a token of the issuer the gateway trusts. Without a good
+    one it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its method needs with PERMISSION_DENIED (SCOPE_MISSING).
+
+    Every method here needs ADMIN, which manages the caller's own organization. ADMIN of the default organization manages
+    the others as well: `organization_id` names one, and empty means the caller's own. To anyone else another organization,
+    and all that is in it, is not there: NOT_FOUND (RESOURCE_NOT_FOUND). CreateOrganization and ListOrganizations are for
+    the default organization only. Nobody may give a scope that they lack: PERMISSION_DENIED (SCOPE_MISSING).
     """
+
+    def CreateOrganization(self, request, context):
+        """Creates an organization. ALREADY_EXISTS (RESOURCE_EXISTS) if the name is taken. Default organization only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrganization(self, request, context):
+        """Gets an organization by id or by name; without either the caller's own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOrganizations(self, request, context):
+        """Lists organizations in order of their names. Default organization only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameOrganization(self, request, context):
+        """Gives an organization another name. ALREADY_EXISTS (RESOURCE_EXISTS) if it is taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateUser(self, request, context):
+        """Creates a user, who may sign in with a token of the trusted issuer and own keys. ALREADY_EXISTS (RESOURCE_EXISTS) if
+        another user, of any organization, has the email or the subject.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsers(self, request, context):
+        """Lists users, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableUser(self, request, context):
+        """Disables a user for good. Tokens and keys of the user are refused everywhere within 2 seconds. Disabling a disabled
+        user changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
         """Creates a key and returns its secret, this once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApiKey(self, request, context):
+        """Gets a key, without its secret.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,8 +210,39 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateApiKey(self, request, context):
+        """Gives a key a new secret and returns it, this once. The one before works on for a while, so that nothing stops while
+        it is replaced; one that was replaced earlier ends at once. Not safe to repeat: each call makes another secret.
+        NOT_FOUND (RESOURCE_NOT_FOUND) if the key is revoked or expired.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeApiKey(self, request, context):
-        """Revokes a key for good. It is refused everywhere within 2 seconds. Revoking a revoked key changes nothing.
+        """Revokes a key for good, with all its secrets. It is refused everywhere within 2 seconds. Revoking a revoked key
+        changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSettings(self, request, context):
+        """Gets the settings of an organization.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSettings(self, request, context):
+        """Changes settings of an organization. It holds everywhere within 2 seconds, for what is sent from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditLog(self, request, context):
+        """Lists what was changed by this service, the newest first. Lines are never changed or deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,20 +251,80 @@ class AdminServiceServicer:
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'CreateOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateOrganization,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.CreateOrganizationRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.CreateOrganizationResponse.SerializeToString,
+            ),
+            'GetOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrganization,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.GetOrganizationRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.GetOrganizationResponse.SerializeToString,
+            ),
+            'ListOrganizations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrganizations,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.ListOrganizationsRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.ListOrganizationsResponse.SerializeToString,
+            ),
+            'RenameOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameOrganization,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.RenameOrganizationRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_organization__pb2.RenameOrganizationResponse.SerializeToString,
+            ),
+            'CreateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateUser,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_user__pb2.CreateUserRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_user__pb2.CreateUserResponse.SerializeToString,
+            ),
+            'ListUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsers,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_user__pb2.ListUsersRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_user__pb2.ListUsersResponse.SerializeToString,
+            ),
+            'DisableUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableUser,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_user__pb2.DisableUserRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_user__pb2.DisableUserResponse.SerializeToString,
+            ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
                     request_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.CreateApiKeyRequest.FromString,
                     response_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'GetApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApiKey,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.GetApiKeyRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.GetApiKeyResponse.SerializeToString,
             ),
             'ListApiKeys': grpc.unary_unary_rpc_method_handler(
                     servicer.ListApiKeys,
                     request_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysRequest.FromString,
                     response_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysResponse.SerializeToString,
             ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RotateApiKeyResponse.SerializeToString,
+            ),
             'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeApiKey,
                     request_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'GetSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSettings,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_setting__pb2.GetSettingsRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_setting__pb2.GetSettingsResponse.SerializeToString,
+            ),
+            'UpdateSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSettings,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_setting__pb2.UpdateSettingsRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_setting__pb2.UpdateSettingsResponse.SerializeToString,
+            ),
+            'ListAuditLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditLog,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_audit__pb2.ListAuditLogRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_audit__pb2.ListAuditLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -112,12 +335,206 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
+    """Manages who may call: organizations, their users, keys and settings, and the log of every change to them.
 
     The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
-    `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
-    method needs with PERMISSION_DENIED (SCOPE_MISSING).
+    `authorization: Bearer <secret>`, the secret being a key's, or a token of the issuer the gateway trusts. Without a good
+    one it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its method needs with PERMISSION_DENIED (SCOPE_MISSING).
+
+    Every method here needs ADMIN, which manages the caller's own organization. ADMIN of the default organization manages
+    the others as well: `organization_id` names one, and empty means the caller's own. To anyone else another organization,
+    and all that is in it, is not there: NOT_FOUND (RESOURCE_NOT_FOUND). CreateOrganization and ListOrganizations are for
+    the default organization only. Nobody may give a scope that they lack: PERMISSION_DENIED (SCOPE_MISSING).
     """
+
+    @staticmethod
+    def CreateOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/CreateOrganization',
+            servemark_dot_gateway_dot_v1_dot_organization__pb2.CreateOrganizationRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_organization__pb2.CreateOrganizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/GetOrganization',
+            servemark_dot_gateway_dot_v1_dot_organization__pb2.GetOrganizationRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_organization__pb2.GetOrganizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrganizations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/ListOrganizations',
+            servemark_dot_gateway_dot_v1_dot_organization__pb2.ListOrganizationsRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_organization__pb2.ListOrganizationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/RenameOrganization',
+            servemark_dot_gateway_dot_v1_dot_organization__pb2.RenameOrganizationRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_organization__pb2.RenameOrganizationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/CreateUser',
+            servemark_dot_gateway_dot_v1_dot_user__pb2.CreateUserRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_user__pb2.CreateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/ListUsers',
+            servemark_dot_gateway_dot_v1_dot_user__pb2.ListUsersRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_user__pb2.ListUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/DisableUser',
+            servemark_dot_gateway_dot_v1_dot_user__pb2.DisableUserRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_user__pb2.DisableUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def CreateApiKey(request,
@@ -136,6 +553,33 @@ class AdminService:
             '/servemark.gateway.v1.AdminService/CreateApiKey',
             servemark_dot_gateway_dot_v1_dot_api__key__pb2.CreateApiKeyRequest.SerializeToString,
             servemark_dot_gateway_dot_v1_dot_api__key__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/GetApiKey',
+            servemark_dot_gateway_dot_v1_dot_api__key__pb2.GetApiKeyRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_api__key__pb2.GetApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -174,6 +618,33 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/RotateApiKey',
+            servemark_dot_gateway_dot_v1_dot_api__key__pb2.RotateApiKeyRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_api__key__pb2.RotateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RevokeApiKey(request,
             target,
             options=(),
@@ -190,6 +661,87 @@ class AdminService:
             '/servemark.gateway.v1.AdminService/RevokeApiKey',
             servemark_dot_gateway_dot_v1_dot_api__key__pb2.RevokeApiKeyRequest.SerializeToString,
             servemark_dot_gateway_dot_v1_dot_api__key__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/GetSettings',
+            servemark_dot_gateway_dot_v1_dot_setting__pb2.GetSettingsRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_setting__pb2.GetSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/UpdateSettings',
+            servemark_dot_gateway_dot_v1_dot_setting__pb2.UpdateSettingsRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_setting__pb2.UpdateSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/ListAuditLog',
+            servemark_dot_gateway_dot_v1_dot_audit__pb2.ListAuditLogRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_audit__pb2.ListAuditLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,10 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from servemark.gateway.v1 import api_key_pb2 as _api_key_pb2
+from servemark.gateway.v1 import audit_pb2 as _audit_pb2
+from servemark.gateway.v1 import organization_pb2 as _organization_pb2
+from servemark.gateway.v1 import setting_pb2 as _setting_pb2
+from servemark.gateway.v1 import user_pb2 as _user_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -27,48 +31,189 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
+    """Manages who may call: organizations, their users, keys and settings, and the log of every change to them.
 
     The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
-    `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
-    method needs with PERMISSION_DENIED (SCOPE_MISSING).
+    `authorization: Bearer <secret>`, the secret being a key's, or a token of the issuer the gateway trusts. Without a good
+    one it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its method needs with PERMISSION_DENIED (SCOPE_MISSING).
+
+    Every method here needs ADMIN, which manages the caller's own organization. ADMIN of the default organization manages
+    the others as well: `organization_id` names one, and empty means the caller's own. To anyone else another organization,
+    and all that is in it, is not there: NOT_FOUND (RESOURCE_NOT_FOUND). CreateOrganization and ListOrganizations are for
+    the default organization only. Nobody may give a scope that they lack: PERMISSION_DENIED (SCOPE_MISSING).
     """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
+    CreateOrganization: _grpc.UnaryUnaryMultiCallable[_organization_pb2.CreateOrganizationRequest, _organization_pb2.CreateOrganizationResponse]
+    """Creates an organization. ALREADY_EXISTS (RESOURCE_EXISTS) if the name is taken. Default organization only."""
+    GetOrganization: _grpc.UnaryUnaryMultiCallable[_organization_pb2.GetOrganizationRequest, _organization_pb2.GetOrganizationResponse]
+    """Gets an organization by id or by name; without either the caller's own."""
+    ListOrganizations: _grpc.UnaryUnaryMultiCallable[_organization_pb2.ListOrganizationsRequest, _organization_pb2.ListOrganizationsResponse]
+    """Lists organizations in order of their names. Default organization only."""
+    RenameOrganization: _grpc.UnaryUnaryMultiCallable[_organization_pb2.RenameOrganizationRequest, _organization_pb2.RenameOrganizationResponse]
+    """Gives an organization another name. ALREADY_EXISTS (RESOURCE_EXISTS) if it is taken."""
+    CreateUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.CreateUserRequest, _user_pb2.CreateUserResponse]
+    """Creates a user, who may sign in with a token of the trusted issuer and own keys. ALREADY_EXISTS (RESOURCE_EXISTS) if
+    another user, of any organization, has the email or the subject.
+    """
+    ListUsers: _grpc.UnaryUnaryMultiCallable[_user_pb2.ListUsersRequest, _user_pb2.ListUsersResponse]
+    """Lists users, the newest first."""
+    DisableUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.DisableUserRequest, _user_pb2.DisableUserResponse]
+    """Disables a user for good. Tokens and keys of the user are refused everywhere within 2 seconds. Disabling a disabled
+    user changes nothing.
+    """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_pb2.CreateApiKeyRequest, _api_key_pb2.CreateApiKeyResponse]
     """Creates a key and returns its secret, this once."""
+    GetApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_pb2.GetApiKeyRequest, _api_key_pb2.GetApiKeyResponse]
+    """Gets a key, without its secret."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_api_key_pb2.ListApiKeysRequest, _api_key_pb2.ListApiKeysResponse]
     """Lists keys, the newest first, without their secrets."""
+    RotateApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_pb2.RotateApiKeyRequest, _api_key_pb2.RotateApiKeyResponse]
+    """Gives a key a new secret and returns it, this once. The one before works on for a while, so that nothing stops while
+    it is replaced; one that was replaced earlier ends at once. Not safe to repeat: each call makes another secret.
+    NOT_FOUND (RESOURCE_NOT_FOUND) if the key is revoked or expired.
+    """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_pb2.RevokeApiKeyRequest, _api_key_pb2.RevokeApiKeyResponse]
-    """Revokes a key for good. It is refused everywhere within 2 seconds. Revoking a revoked key changes nothing."""
+    """Revokes a key for good, with all its secrets. It is refused everywhere within 2 seconds. Revoking a revoked key
+    changes nothing.
+    """
+    GetSettings: _grpc.UnaryUnaryMultiCallable[_setting_pb2.GetSettingsRequest, _setting_pb2.GetSettingsResponse]
+    """Gets the settings of an organization."""
+    UpdateSettings: _grpc.UnaryUnaryMultiCallable[_setting_pb2.UpdateSettingsRequest, _setting_pb2.UpdateSettingsResponse]
+    """Changes settings of an organization. It holds everywhere within 2 seconds, for what is sent from then on."""
+    ListAuditLog: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditLogRequest, _audit_pb2.ListAuditLogResponse]
+    """Lists what was changed by this service, the newest first. Lines are never changed or deleted."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
+    """Manages who may call: organizations, their users, keys and settings, and the log of every change to them.
 
     The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
-    `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
-    method needs with PERMISSION_DENIED (SCOPE_MISSING).
+    `authorization: Bearer <secret>`, the secret being a key's, or a token of the issuer the gateway trusts. Without a good
+    one it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its method needs with PERMISSION_DENIED (SCOPE_MISSING).
+
+    Every method here needs ADMIN, which manages the caller's own organization. ADMIN of the default organization manages
+    the others as well: `organization_id` names one, and empty means the caller's own. To anyone else another organization,
+    and all that is in it, is not there: NOT_FOUND (RESOURCE_NOT_FOUND). CreateOrganization and ListOrganizations are for
+    the default organization only. Nobody may give a scope that they lack: PERMISSION_DENIED (SCOPE_MISSING).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    CreateOrganization: _aio.UnaryUnaryMultiCallable[_organization_pb2.CreateOrganizationRequest, _organization_pb2.CreateOrganizationResponse]  # type: ignore[assignment]
+    """Creates an organization. ALREADY_EXISTS (RESOURCE_EXISTS) if the name is taken. Default organization only."""
+    GetOrganization: _aio.UnaryUnaryMultiCallable[_organization_pb2.GetOrganizationRequest, _organization_pb2.GetOrganizationResponse]  # type: ignore[assignment]
+    """Gets an organization by id or by name; without either the caller's own."""
+    ListOrganizations: _aio.UnaryUnaryMultiCallable[_organization_pb2.ListOrganizationsRequest, _organization_pb2.ListOrganizationsResponse]  # type: ignore[assignment]
+    """Lists organizations in order of their names. Default organization only."""
+    RenameOrganization: _aio.UnaryUnaryMultiCallable[_organization_pb2.RenameOrganizationRequest, _organization_pb2.RenameOrganizationResponse]  # type: ignore[assignment]
+    """Gives an organization another name. ALREADY_EXISTS (RESOURCE_EXISTS) if it is taken."""
+    CreateUser: _aio.UnaryUnaryMultiCallable[_user_pb2.CreateUserRequest, _user_pb2.CreateUserResponse]  # type: ignore[assignment]
+    """Creates a user, who may sign in with a token of the trusted issuer and own keys. ALREADY_EXISTS (RESOURCE_EXISTS) if
+    another user, of any organization, has the email or the subject.
+    """
+    ListUsers: _aio.UnaryUnaryMultiCallable[_user_pb2.ListUsersRequest, _user_pb2.ListUsersResponse]  # type: ignore[assignment]
+    """Lists users, the newest first."""
+    DisableUser: _aio.UnaryUnaryMultiCallable[_user_pb2.DisableUserRequest, _user_pb2.DisableUserResponse]  # type: ignore[assignment]
+    """Disables a user for good. Tokens and keys of the user are refused everywhere within 2 seconds. Disabling a disabled
+    user changes nothing.
+    """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.CreateApiKeyRequest, _api_key_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Creates a key and returns its secret, this once."""
+    GetApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.GetApiKeyRequest, _api_key_pb2.GetApiKeyResponse]  # type: ignore[assignment]
+    """Gets a key, without its secret."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_pb2.ListApiKeysRequest, _api_key_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists keys, the newest first, without their secrets."""
+    RotateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.RotateApiKeyRequest, _api_key_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
+    """Gives a key a new secret and returns it, this once. The one before works on for a while, so that nothing stops while
+    it is replaced; one that was replaced earlier ends at once. Not safe to repeat: each call makes another secret.
+    NOT_FOUND (RESOURCE_NOT_FOUND) if the key is revoked or expired.
+    """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.RevokeApiKeyRequest, _api_key_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
-    """Revokes a key for good. It is refused everywhere within 2 seconds. Revoking a revoked key changes nothing."""
+    """Revokes a key for good, with all its secrets. It is refused everywhere within 2 seconds. Revoking a revoked key
+    changes nothing.
+    """
+    GetSettings: _aio.UnaryUnaryMultiCallable[_setting_pb2.GetSettingsRequest, _setting_pb2.GetSettingsResponse]  # type: ignore[assignment]
+    """Gets the settings of an organization."""
+    UpdateSettings: _aio.UnaryUnaryMultiCallable[_setting_pb2.UpdateSettingsRequest, _setting_pb2.UpdateSettingsResponse]  # type: ignore[assignment]
+    """Changes settings of an organization. It holds everywhere within 2 seconds, for what is sent from then on."""
+    ListAuditLog: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditLogRequest, _audit_pb2.ListAuditLogResponse]  # type: ignore[assignment]
+    """Lists what was changed by this service, the newest first. Lines are never changed or deleted."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Manages who may call. Offered by the gateway to keys with the ADMIN scope.
+    """Manages who may call: organizations, their users, keys and settings, and the log of every change to them.
 
     The gateway also offers every method of CatalogService, IngestService, StorageService and RankingService. A call carries
-    `authorization: Bearer <secret>`; without a good key it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its
-    method needs with PERMISSION_DENIED (SCOPE_MISSING).
+    `authorization: Bearer <secret>`, the secret being a key's, or a token of the issuer the gateway trusts. Without a good
+    one it fails with UNAUTHENTICATED (KEY_INVALID), without the scope its method needs with PERMISSION_DENIED (SCOPE_MISSING).
+
+    Every method here needs ADMIN, which manages the caller's own organization. ADMIN of the default organization manages
+    the others as well: `organization_id` names one, and empty means the caller's own. To anyone else another organization,
+    and all that is in it, is not there: NOT_FOUND (RESOURCE_NOT_FOUND). CreateOrganization and ListOrganizations are for
+    the default organization only. Nobody may give a scope that they lack: PERMISSION_DENIED (SCOPE_MISSING).
     """
+
+    @_abc_1.abstractmethod
+    def CreateOrganization(
+        self,
+        request: _organization_pb2.CreateOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_organization_pb2.CreateOrganizationResponse, _abc.Awaitable[_organization_pb2.CreateOrganizationResponse]]:
+        """Creates an organization. ALREADY_EXISTS (RESOURCE_EXISTS) if the name is taken. Default organization only."""
+
+    @_abc_1.abstractmethod
+    def GetOrganization(
+        self,
+        request: _organization_pb2.GetOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_organization_pb2.GetOrganizationResponse, _abc.Awaitable[_organization_pb2.GetOrganizationResponse]]:
+        """Gets an organization by id or by name; without either the caller's own."""
+
+    @_abc_1.abstractmethod
+    def ListOrganizations(
+        self,
+        request: _organization_pb2.ListOrganizationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_organization_pb2.ListOrganizationsResponse, _abc.Awaitable[_organization_pb2.ListOrganizationsResponse]]:
+        """Lists organizations in order of their names. Default organization only."""
+
+    @_abc_1.abstractmethod
+    def RenameOrganization(
+        self,
+        request: _organization_pb2.RenameOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_organization_pb2.RenameOrganizationResponse, _abc.Awaitable[_organization_pb2.RenameOrganizationResponse]]:
+        """Gives an organization another name. ALREADY_EXISTS (RESOURCE_EXISTS) if it is taken."""
+
+    @_abc_1.abstractmethod
+    def CreateUser(
+        self,
+        request: _user_pb2.CreateUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_pb2.CreateUserResponse, _abc.Awaitable[_user_pb2.CreateUserResponse]]:
+        """Creates a user, who may sign in with a token of the trusted issuer and own keys. ALREADY_EXISTS (RESOURCE_EXISTS) if
+        another user, of any organization, has the email or the subject.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUsers(
+        self,
+        request: _user_pb2.ListUsersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_pb2.ListUsersResponse, _abc.Awaitable[_user_pb2.ListUsersResponse]]:
+        """Lists users, the newest first."""
+
+    @_abc_1.abstractmethod
+    def DisableUser(
+        self,
+        request: _user_pb2.DisableUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_user_pb2.DisableUserResponse, _abc.Awaitable[_user_pb2.DisableUserResponse]]:
+        """Disables a user for good. Tokens and keys of the user are refused everywhere within 2 seconds. Disabling a disabled
+        user changes nothing.
+        """
 
     @_abc_1.abstractmethod
     def CreateApiKey(
@@ -79,6 +224,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Creates a key and returns its secret, this once."""
 
     @_abc_1.abstractmethod
+    def GetApiKey(
+        self,
+        request: _api_key_pb2.GetApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_key_pb2.GetApiKeyResponse, _abc.Awaitable[_api_key_pb2.GetApiKeyResponse]]:
+        """Gets a key, without its secret."""
+
+    @_abc_1.abstractmethod
     def ListApiKeys(
         self,
         request: _api_key_pb2.ListApiKeysRequest,
@@ -87,11 +240,48 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists keys, the newest first, without their secrets."""
 
     @_abc_1.abstractmethod
+    def RotateApiKey(
+        self,
+        request: _api_key_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_key_pb2.RotateApiKeyResponse, _abc.Awaitable[_api_key_pb2.RotateApiKeyResponse]]:
+        """Gives a key a new secret and returns it, this once. The one before works on for a while, so that nothing stops while
+        it is replaced; one that was replaced earlier ends at once. Not safe to repeat: each call makes another secret.
+        NOT_FOUND (RESOURCE_NOT_FOUND) if the key is revoked or expired.
+        """
+
+    @_abc_1.abstractmethod
     def RevokeApiKey(
         self,
         request: _api_key_pb2.RevokeApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_key_pb2.RevokeApiKeyResponse, _abc.Awaitable[_api_key_pb2.RevokeApiKeyResponse]]:
-        """Revokes a key for good. It is refused everywhere within 2 seconds. Revoking a revoked key changes nothing."""
+        """Revokes a key for good, with all its secrets. It is refused everywhere within 2 seconds. Revoking a revoked key
+        changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSettings(
+        self,
+        request: _setting_pb2.GetSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_setting_pb2.GetSettingsResponse, _abc.Awaitable[_setting_pb2.GetSettingsResponse]]:
+        """Gets the settings of an organization."""
+
+    @_abc_1.abstractmethod
+    def UpdateSettings(
+        self,
+        request: _setting_pb2.UpdateSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_setting_pb2.UpdateSettingsResponse, _abc.Awaitable[_setting_pb2.UpdateSettingsResponse]]:
+        """Changes settings of an organization. It holds everywhere within 2 seconds, for what is sent from then on."""
+
+    @_abc_1.abstractmethod
+    def ListAuditLog(
+        self,
+        request: _audit_pb2.ListAuditLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_pb2.ListAuditLogResponse, _abc.Awaitable[_audit_pb2.ListAuditLogResponse]]:
+        """Lists what was changed by this service, the newest first. Lines are never changed or deleted."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -22,30 +22,40 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from servemark.gateway.v1 import setting_pb2 as servemark_dot_gateway_dot_v1_dot_setting__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"servemark/gateway/v1/api_key.proto\x12\x14servemark.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x02\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x06scopes\x18\x03 \x03(\x0e\x32\x1b.servemark.gateway.v1.Scope\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06scopes\x18\x02 \x03(\x0e\x32\x1b.servemark.gateway.v1.Scope\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14\x43reateApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"U\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x18\n\x10include_inactive\x18\x03 \x01(\x08\"^\n\x13ListApiKeysResponse\x12.\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x13RevokeApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\"E\n\x14RevokeApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey*d\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nSCOPE_READ\x10\x01\x12\x10\n\x0cSCOPE_INGEST\x10\x02\x12\x11\n\rSCOPE_CATALOG\x10\x03\x12\x0f\n\x0bSCOPE_ADMIN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"servemark/gateway/v1/api_key.proto\x12\x14servemark.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"servemark/gateway/v1/setting.proto\"\xd0\x03\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x06scopes\x18\x03 \x03(\x0e\x32\x1b.servemark.gateway.v1.Scope\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0forganization_id\x18\x08 \x01(\t\x12\x10\n\x08hardware\x18\t \x03(\t\x12\x0f\n\x07user_id\x18\n \x01(\t\x12\x41\n\x11result_visibility\x18\x0b \x01(\x0e\x32&.servemark.gateway.v1.ResultVisibility\x12:\n\x16old_secret_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x02\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06scopes\x18\x02 \x03(\x0e\x32\x1b.servemark.gateway.v1.Scope\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x10\n\x08hardware\x18\x05 \x03(\t\x12\x0f\n\x07user_id\x18\x06 \x01(\t\x12\x41\n\x11result_visibility\x18\x07 \x01(\x0e\x32&.servemark.gateway.v1.ResultVisibility\"U\n\x14\x43reateApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"7\n\x10GetApiKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"B\n\x11GetApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\"n\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x18\n\x10include_inactive\x18\x03 \x01(\x08\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"^\n\x13ListApiKeysResponse\x12.\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x97\x01\n\x13RotateApiKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12*\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14RotateApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x13RevokeApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\"E\n\x14RevokeApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey*d\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nSCOPE_READ\x10\x01\x12\x10\n\x0cSCOPE_INGEST\x10\x02\x12\x11\n\rSCOPE_CATALOG\x10\x03\x12\x0f\n\x0bSCOPE_ADMIN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.gateway.v1.api_key_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCOPE']._serialized_start=881
-  _globals['_SCOPE']._serialized_end=981
-  _globals['_APIKEY']._serialized_start=94
-  _globals['_APIKEY']._serialized_end=371
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=374
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=503
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=505
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=590
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=592
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=677
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=679
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=773
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=775
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=808
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=810
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=879
+  _globals['_SCOPE']._serialized_start=1679
+  _globals['_SCOPE']._serialized_end=1779
+  _globals['_APIKEY']._serialized_start=162
+  _globals['_APIKEY']._serialized_end=626
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=629
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=885
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=887
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=972
+  _globals['_GETAPIKEYREQUEST']._serialized_start=974
+  _globals['_GETAPIKEYREQUEST']._serialized_end=1029
+  _globals['_GETAPIKEYRESPONSE']._serialized_start=1031
+  _globals['_GETAPIKEYRESPONSE']._serialized_end=1097
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1099
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1209
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1211
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1305
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1308
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1459
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1461
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1546
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1548
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1606
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1608
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1677
 # @@protoc_insertion_point(module_scope)

@@ -79,9 +79,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ARCHIVE_NOT_USABLE: _ErrorReason.ValueType  # 55
     """The server has no archive of results, or lacks a package for it; the message says which. FAILED_PRECONDITION."""
     ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 60
-    """No key was sent, or it is unknown, expired or revoked. UNAUTHENTICATED."""
+    """No key or token was sent, or it is unknown, expired or revoked, or its user is disabled. UNAUTHENTICATED."""
     ERROR_REASON_SCOPE_MISSING: _ErrorReason.ValueType  # 61
-    """The key lacks the scope the method needs. PERMISSION_DENIED; metadata `required_scope` names it."""
+    """The caller lacks the scope the method needs, or one it would give. PERMISSION_DENIED; metadata `required_scope` names
+    it. PLATFORM is ADMIN of the default organization.
+    """
     ERROR_REASON_METHOD_NOT_OFFERED: _ErrorReason.ValueType  # 62
     """The method is not offered here. UNIMPLEMENTED."""
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 70
@@ -158,9 +160,11 @@ ERROR_REASON_USE_CASE_UNKNOWN: ErrorReason.ValueType  # 50
 ERROR_REASON_ARCHIVE_NOT_USABLE: ErrorReason.ValueType  # 55
 """The server has no archive of results, or lacks a package for it; the message says which. FAILED_PRECONDITION."""
 ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 60
-"""No key was sent, or it is unknown, expired or revoked. UNAUTHENTICATED."""
+"""No key or token was sent, or it is unknown, expired or revoked, or its user is disabled. UNAUTHENTICATED."""
 ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 61
-"""The key lacks the scope the method needs. PERMISSION_DENIED; metadata `required_scope` names it."""
+"""The caller lacks the scope the method needs, or one it would give. PERMISSION_DENIED; metadata `required_scope` names
+it. PLATFORM is ADMIN of the default organization.
+"""
 ERROR_REASON_METHOD_NOT_OFFERED: ErrorReason.ValueType  # 62
 """The method is not offered here. UNIMPLEMENTED."""
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 70
