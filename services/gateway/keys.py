@@ -15,6 +15,7 @@ from datetime import datetime
 from uuid import UUID
 
 from servemark.runtime.errors import ServemarkError
+from servemark.runtime.tenancy import Tenant
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.lookup import KeyLookup
 from services.gateway.store import ApiKey, KeyStore, NewKey
@@ -27,11 +28,22 @@ _NO_HMAC = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the key, whose it is, and what it may do."""
+    """Who calls: the key, whose it is, and what it may do.
+
+    `publishes`: results sent with the key become public. `hardware`: names of the only hardware
+    that they may be of; empty: any.
+    """
 
     key_id: str
     organization_id: UUID
     scopes: frozenset[str]
+    publishes: bool = True
+    hardware: frozenset[str] = frozenset()
+
+    @property
+    def tenant(self) -> Tenant:
+        """On whose behalf the services behind are called."""
+        return Tenant(self.organization_id, self.publishes, self.hardware)
 
 
 def _letters(size: int) -> str:

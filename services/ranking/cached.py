@@ -13,11 +13,10 @@ from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendRespon
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.families import RECOMMENDATIONS
 from servemark.runtime.cache.reply import Reply
+from servemark.runtime.tenancy import CALLER
 from services.ranking.matrix import Matrix
 
 _RELEASE: Final = version("servemark")
-# Set by the gateway: the id of the caller's key.
-_CALLER: Final = "x-servemark-caller"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -39,7 +38,7 @@ class CachedRecommendations:
         async def read() -> bytes:
             return (await rank(matrix, request)).SerializeToString()
 
-        user = dict(context.invocation_metadata() or ()).get(_CALLER, "")
+        user = dict(context.invocation_metadata() or ()).get(CALLER, "")
         asked = request.SerializeToString(deterministic=True)
         return await self._cache.get(
             RECOMMENDATIONS,

@@ -1,0 +1,46 @@
+"""Whose call it is travels from the gateway to the services; what is not said is not trusted."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servemark.runtime import tenancy
+from servemark.runtime.errors import ServemarkError
+from servemark.runtime.tenancy import CALLER, ORGANIZATION, PLATFORM, PUBLIC, Tenant
+
+tenants = st.builds(
+    Tenant,
+    st.uuids(),
+    st.booleans(),
+    st.frozensets(st.text(min_size=1, max_size=20), max_size=4),
+)
+
+
+@given(tenants)
+def test_metadata_says_whose_call_it_is(tenant: Tenant) -> None:
+    said = tenancy.to_metadata(tenant)
+    assert tenancy.from_metadata(said) == tenant
+    assert all(value.isascii() and value.isprintable() for _, value in said)
+
+
+def test_a_call_without_an_organization_is_our_own() -> None:
+    assert tenancy.from_metadata([("x-request-id", "7")]) == PLATFORM
+
+
+def test_a_caller_without_an_organization_sees_what_is_public() -> None:
+    assert tenancy.from_metadata([(CALLER, "abcdefgh")]) == PUBLIC
+
+
+def test_an_organization_that_is_no_uuid_is_refused() -> None:
+    with pytest.raises(ServemarkError, match="no UUID"):
+        tenancy.from_metadata([(ORGANIZATION, "all")])
+
+
+@given(st.uuids(), st.uuids())
+def test_an_organization_sees_its_own_and_what_is_public(one: object, other: object) -> None:
+    tenant = tenancy.from_metadata([(ORGANIZATION, str(one))])
+    assert tenant.sees(str(one))
+    assert tenant.sees(None)
+    assert tenant.sees(str(other)) is (one == other)
+    assert PLATFORM.sees(str(one))
+    assert not PUBLIC.sees(str(one))
