@@ -10,10 +10,10 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendResponse
+from servemark.runtime import tenancy
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.families import RECOMMENDATIONS
 from servemark.runtime.cache.reply import Reply
-from servemark.runtime.tenancy import CALLER
 from services.ranking.matrix import Matrix
 
 _RELEASE: Final = version("servemark")
@@ -38,8 +38,10 @@ class CachedRecommendations:
         async def read() -> bytes:
             return (await rank(matrix, request)).SerializeToString()
 
-        user = dict(context.invocation_metadata() or ()).get(CALLER, "")
-        asked = request.SerializeToString(deterministic=True)
+        user = dict(context.invocation_metadata() or ()).get(tenancy.CALLER, "")
+        # A key is of one organization; who has none may still see all, or what is public.
+        asked = f"{tenancy.current().scope} ".encode()
+        asked += request.SerializeToString(deterministic=True)
         return await self._cache.get(
             RECOMMENDATIONS,
             RECOMMENDATIONS.key(

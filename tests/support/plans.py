@@ -19,6 +19,7 @@ _PARENTS = """
     WHERE child.relkind = 'i'
 """
 
+_OTHERS = ("pg_type", "set_config")
 _EXPLAINED = ("SELECT ", "WITH ", "INSERT ", "UPDATE ", "DELETE ")
 
 
@@ -51,8 +52,8 @@ def sent_by(database: Database) -> Iterator[list[Statement]]:
     sent: list[Statement] = []
 
     def note(text: str, arguments: Any) -> None:
-        # The driver asks about types it meets for the first time.
-        if text.lstrip().startswith(_EXPLAINED) and "pg_type" not in text:
+        # The driver asks about types it meets for the first time; a transaction says whose it is.
+        if text.lstrip().startswith(_EXPLAINED) and not any(word in text for word in _OTHERS):
             sent.append(Statement(text, tuple(arguments or ())))
 
     # What goes straight to the driver; it does not tell of what SQLAlchemy has it prepare.

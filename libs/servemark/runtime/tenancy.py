@@ -20,37 +20,33 @@ HARDWARE: Final = "x-servemark-hardware"
 # The id of the caller's key: whoever has one came through a gateway.
 CALLER: Final = "x-servemark-caller"
 
-# Nobody's organization.
-_NOBODY: Final = UUID(int=0)
-
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """Whose call it is.
 
-    `organization_id` None: Servemark's own, which sees everything. `publishes`: results sent become
-    public. `hardware`: names of the only hardware that results may be of; empty: any.
+    `organization_id` None: no organization's. `publishes`: results sent become public. `hardware`:
+    names of the only hardware that results may be of; empty: any. `sees_all`: Servemark's own.
     """
 
     organization_id: UUID | None
     publishes: bool = True
     hardware: frozenset[str] = frozenset()
+    sees_all: bool = False
 
     @property
     def owner(self) -> UUID | None:
         """Whose results become that are sent; None: everybody's."""
         return None if self.publishes else self.organization_id
 
-    def sees(self, organization_id: UUID | str | None) -> bool:
-        """Whether it may see what belongs to an organization; what belongs to none is public."""
-        return organization_id is None or self.organization_id in (
-            None,
-            UUID(str(organization_id)),
-        )
+    @property
+    def scope(self) -> str:
+        """Names what it sees: `all`, an organization's id, or "" for what is public alone."""
+        return "all" if self.sees_all else str(self.organization_id or "")
 
 
-PLATFORM: Final = Tenant(None)
-PUBLIC: Final = Tenant(_NOBODY)
+PLATFORM: Final = Tenant(None, sees_all=True)
+PUBLIC: Final = Tenant(None)
 """Sees what is public, and nothing else."""
 
 _tenant: ContextVar[Tenant] = ContextVar("servemark_tenant", default=PLATFORM)
