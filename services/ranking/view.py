@@ -4,12 +4,38 @@ A view is a matrix like any other, of the same version, so nothing behind it has
 what is not in it cannot be ranked, counted, compared or told of.
 """
 
+from collections import OrderedDict
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from servemark.runtime.tenancy import Tenant
 from services.ranking.matrix import Floats, Matrix, NameColumn
+
+# Organizations whose views are held: each may be as large as the matrix.
+_MOST_VIEWS: Final = 16
+
+
+class Views:
+    """What the callers see of the newest matrix, made once for each organization that asks."""
+
+    def __init__(self) -> None:
+        self._matrix: Matrix | None = None
+        self._views: OrderedDict[str, Matrix] = OrderedDict()
+
+    def of(self, matrix: Matrix, tenant: Tenant) -> Matrix:
+        """The matrix as the tenant sees it."""
+        if matrix is not self._matrix:
+            self._matrix = matrix
+            self._views.clear()
+        view = self._views.get(tenant.scope)
+        if view is None:
+            view = self._views[tenant.scope] = seen_by(matrix, tenant)
+        self._views.move_to_end(tenant.scope)
+        if len(self._views) > _MOST_VIEWS:
+            self._views.popitem(last=False)
+        return view
 
 
 def seen_by(matrix: Matrix, tenant: Tenant) -> Matrix:
