@@ -23,7 +23,7 @@ METRICS = [Metric.METRIC_TTFT_P50_MS, Metric.METRIC_THROUGHPUT_TOKENS_SEC]
 async def _filled(made: World) -> dict[Tenant, str]:
     """One configuration of everybody, and a better one of each of two organizations."""
     await made.add_use_case()
-    figures = {"ttft_p50_ms": 100.0, "throughput_tokens_sec": 1000.0}
+    figures: dict[str, Any] = {"ttft_p50_ms": 100.0, "throughput_tokens_sec": 1000.0}
     ids = {
         PLATFORM: (await made.store(run(**figures)))[0],
         # The same thing, measured for itself.
