@@ -1,7 +1,8 @@
 """Forwards calls to the service behind, as bytes: messages, metadata, status, details untouched.
 
 What goes on: the messages one by one as the other side takes them, the time the caller has left,
-the request id, and the caller's key id. What ends here: the credential and the metadata of one hop.
+the request id, and the caller's key id and organization. What ends here: the credential and the
+metadata of one hop.
 """
 
 import asyncio
@@ -12,14 +13,14 @@ import grpc
 import structlog
 from google.protobuf import descriptor_pool
 
-from servemark.runtime import deadline
+from servemark.runtime import deadline, tenancy
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.server import INTERNAL_TOKEN_KEY
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.admission import current_caller
 from services.gateway.ending import Ending, Status
 from services.gateway.keys import Caller, key_invalid
-from services.gateway.metadata import CALLER, REQUEST_ID, STATUS_DETAILS, back, onward
+from services.gateway.metadata import REQUEST_ID, STATUS_DETAILS, back, onward
 from services.gateway.upstream import Upstream
 
 RECHECK_KEY_SECONDS = 1.0
@@ -73,7 +74,8 @@ class Forwarder(grpc.GenericRpcHandler):
     def _metadata(self, context: Any, caller: Caller) -> tuple[tuple[str, str | bytes], ...]:
         pairs = onward(context.invocation_metadata() or ())
         request_id = structlog.contextvars.get_contextvars()["request_id"]
-        pairs += [(REQUEST_ID, request_id), (CALLER, caller.key_id)]
+        pairs += [(REQUEST_ID, request_id), (tenancy.CALLER, caller.key_id)]
+        pairs += tenancy.to_metadata(caller.tenant)
         if self._internal_token is not None:
             pairs.append((INTERNAL_TOKEN_KEY, self._internal_token))
         return tuple(pairs)

@@ -16,6 +16,7 @@ from typing import Protocol
 from uuid import UUID
 
 from servemark.runtime.errors import ServemarkError
+from servemark.runtime.tenancy import Tenant
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.grants import allowed
 from services.gateway.lookup import KeyLookup
@@ -53,6 +54,11 @@ class Caller:
     def of_platform(self) -> bool:
         """Whether it is of the default organization, whose ADMIN manages the others."""
         return self.organization_id == DEFAULT_ORGANIZATION_ID
+
+    @property
+    def tenant(self) -> Tenant:
+        """On whose behalf the services behind are called."""
+        return Tenant(self.organization_id, self.publishes, self.hardware)
 
     def may(self, scope: str) -> bool:
         """Whether it may do what needs `scope`, which can be PLATFORM."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 REQUEST_ID = "x-request-id"
-CALLER = "x-servemark-caller"
 WORKER = "x-servemark-worker"
 CACHE = "x-servemark-cache"
 

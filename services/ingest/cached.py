@@ -2,6 +2,8 @@
 
 Only what is asked for by one configuration, by a model on one machine, or of one model: an event
 says of which configurations and models it is, so that results of others leave these replies alone.
+
+Each organization has replies of its own: what it sees besides what is public, no other may be told.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +18,7 @@ from servemark.ingest.v1.result_query_pb2 import (
     ListDailyModelStatsRequest,
     ResultFilter,
 )
+from servemark.runtime import tenancy
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.families import BENCHMARK_RESULTS, MODEL_METRICS
 from servemark.runtime.cache.reply import Reply
@@ -51,10 +54,10 @@ class CachedReads:
             parts, tag = (model, hardware), model_tag(model)
         else:
             return None
-        is_plain = request == ListBenchmarkResultsRequest(filter=plain)
+        variant = _variant(request, request == ListBenchmarkResultsRequest(filter=plain))
         return await self._cache.get(
             BENCHMARK_RESULTS,
-            BENCHMARK_RESULTS.key(*parts, variant=b"" if is_plain else _bytes(request)),
+            BENCHMARK_RESULTS.key(*parts, variant=variant),
             partial(_read, read, request),
             tags=(tag, ANY_RESULTS),
         )
@@ -66,10 +69,10 @@ class CachedReads:
         model = _only(request.model_ids)
         if request.page_token or model is None:
             return None
-        is_plain = request == ListDailyModelStatsRequest(model_ids=request.model_ids)
+        plain = ListDailyModelStatsRequest(model_ids=request.model_ids)
         return await self._cache.get(
             MODEL_METRICS,
-            MODEL_METRICS.key(model, variant=b"" if is_plain else _bytes(request)),
+            MODEL_METRICS.key(model, variant=_variant(request, request == plain)),
             partial(_read, read, request),
             tags=(model_tag(model), ANY_RESULTS),
         )
@@ -83,8 +86,12 @@ def _only(ids: Sequence[str]) -> str | None:
         return None
 
 
-def _bytes(request: Message) -> bytes:
-    return request.SerializeToString(deterministic=True)
+def _variant(request: Message, is_plain: bool) -> bytes:
+    """What else was asked than the plain question, and by whom if not by a service of ours."""
+    tenant = tenancy.current()
+    if is_plain and tenant.sees_all:
+        return b""
+    return f"{tenant.scope} ".encode() + request.SerializeToString(deterministic=True)
 
 
 async def _read(read: Read[R], request: R) -> bytes:

@@ -1,7 +1,7 @@
-"""Asks the catalog what the configurations of a header are."""
+"""Asks the catalog what the configurations of a header are, and what their hardware is called."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import grpc
@@ -11,6 +11,7 @@ from servemark.catalog.v1.config_reference_pb2 import (
     ConfigResolution,
     ResolveConfigsRequest,
 )
+from servemark.catalog.v1.hardware_config_pb2 import BatchGetHardwareConfigsRequest
 from servemark.runtime.errors import ServemarkError, unavailable
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.ingest.records import Failure, Parts
@@ -18,11 +19,13 @@ from services.ingest.records import Failure, Parts
 if TYPE_CHECKING:
     from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceAsyncStub
 
+T = TypeVar("T")
+
 _AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class CatalogClient:
-    """The catalog as ingest sees it: one call.
+    """The catalog as ingest sees it.
 
     `options` gives each call its timeout and metadata.
     """
@@ -45,10 +48,8 @@ class CatalogClient:
         different = dict(zip(keys, references, strict=True))
         request = ResolveConfigsRequest(references=different.values())
         try:
-            answer = await self._stub.ResolveConfigs(request, **self._options())
+            answer = await self._answer(self._stub.ResolveConfigs, request)
         except grpc.aio.AioRpcError as error:
-            if error.code() in _AWAY:
-                raise unavailable("The catalog") from error
             if error.code() == grpc.StatusCode.INVALID_ARGUMENT:
                 raise ServemarkError(
                     ErrorReason.ERROR_REASON_INVALID_FIELD,
@@ -59,6 +60,25 @@ class CatalogClient:
             raise LookupError("the catalog answered another number of references than asked")
         found = dict(zip(different, map(_parts, answer.resolutions), strict=True))
         return [found[key] for key in keys]
+
+    async def hardware_names(self, ids: Iterable[UUID]) -> list[str]:
+        """The names of hardware configurations, archived ones included.
+
+        Raises DEPENDENCY_UNAVAILABLE while the catalog does not answer.
+        """
+        request = BatchGetHardwareConfigsRequest(ids=map(str, ids))
+        answer = await self._answer(self._stub.BatchGetHardwareConfigs, request)
+        if answer.missing_ids:
+            raise LookupError(f"the catalog does not know the hardware {answer.missing_ids[0]}")
+        return [hardware.name for hardware in answer.hardware_configs]
+
+    async def _answer(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
+        try:
+            return await method(request, **self._options())
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _AWAY:
+                raise unavailable("The catalog") from error
+            raise
 
 
 def _parts(resolution: ConfigResolution) -> Parts | tuple[Failure, ...]:

@@ -69,6 +69,7 @@ def config_to_proto(config: Config) -> BenchmarkConfig:
         ),
         provenance=_PROVENANCE[config.key.provenance],
         create_time=time_to_proto(config.created_at),
+        organization_id=str(config.key.organization_id or ""),
     )
 
 

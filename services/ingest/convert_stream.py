@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from servemark.catalog.v1.config_reference_pb2 import ConfigReference
 from servemark.ingest.v1.benchmark_config_pb2 import Parallelism, Workload
@@ -45,16 +46,22 @@ _WORKLOAD_RANGES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A valid header. `digest` is the same for every repeat of it, and only for those."""
+    """A valid header. `digest` is the same for every repeat of it, and only for those.
+
+    `organization_id`: who alone will see the results; None: everybody.
+    """
 
     source: Source
     digest: bytes
     references: Sequence[ConfigReference]
     shapes: Sequence[Shape]
+    organization_id: UUID | None = None
 
 
-def header_from_proto(message: StreamHeader) -> Header:
-    """The header. Raises INVALID_FIELD that names every wrong field.
+def header_from_proto(message: StreamHeader, organization_id: UUID | None = None) -> Header:
+    """The header of results that an organization alone will see, None: that become public.
+
+    Raises INVALID_FIELD that names every wrong field.
 
     What a reference names is not looked at here: the catalog says what is wrong with it, and only
     the rows of that configuration are refused.
@@ -77,10 +84,19 @@ def header_from_proto(message: StreamHeader) -> Header:
         raise AssertionError("a header without a stream_id passed its checks")
     return Header(
         source=Source(stream_id, tool, tool_version, PROVENANCES[message.provenance - 1]),
-        digest=hashlib.sha256(message.SerializeToString(deterministic=True)).digest(),
+        digest=_digest(message, organization_id),
         references=[spec.reference for spec in message.configs],
         shapes=shapes,
+        organization_id=organization_id,
     )
+
+
+def _digest(message: StreamHeader, organization_id: UUID | None) -> bytes:
+    digest = hashlib.sha256(message.SerializeToString(deterministic=True))
+    if organization_id is not None:
+        # A stream goes on with its results seen by the same: what was kept is not published.
+        digest.update(organization_id.bytes)
+    return digest.digest()
 
 
 def _shape(check: Violations, path: str, workload: Workload, parallelism: Parallelism) -> Shape:

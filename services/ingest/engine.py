@@ -1,6 +1,6 @@
 """What both streaming methods do: open a stream, check its batches, make them durable."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from servemark.ingest.v1.result_stream_pb2 import ResultBatch
+from servemark.runtime import tenancy
 from servemark.runtime.database import translate_database_error
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.validation import Violations
@@ -22,7 +23,7 @@ from services.ingest.copy_format import config_fields
 from services.ingest.flow import MemoryGate, Taken, read_ahead
 from services.ingest.overlap import Turn, overlapped
 from services.ingest.profile import StorageProfile
-from services.ingest.records import BatchOutcome, CheckedBatch, NewConfig, Stream
+from services.ingest.records import BatchOutcome, CheckedBatch, NewConfig, Parts, Stream
 from services.ingest.store_append import AppendStore, Configs, PartitionMissingError
 from services.ingest.store_streams import Failures, StreamStore
 from services.ingest.validation import TimeWindow
@@ -100,22 +101,27 @@ class IngestEngine:
 
         The catalog is asked about configurations that are not known to be resolved: all of a new
         stream, of one that was opened before only those that failed then. Raises HEADER_CHANGED for
-        a stream_id that was opened with another header.
+        a stream_id that was opened with another header, or by another organization, and
+        HARDWARE_NOT_ALLOWED for hardware that is not the key's.
         """
         stream = await self._streams.load(header.source.stream_id)
         if stream is not None:
             _same_header(header, stream)
         entries = () if stream is None else stream.entries
+        await self._allowed(entry.config.key.parts for entry in entries if entry.config)
         missing = [
             index
             for index in range(len(header.shapes))
             if index >= len(entries) or entries[index].config is None
         ]
         if stream is None or missing:
-            stream = await self._streams.open(
-                header.source, header.digest, await self._resolve(header, missing)
+            resolved = await self._resolve(header, missing)
+            await self._allowed(
+                key.parts for key in resolved.values() if isinstance(key, NewConfig)
             )
-            _same_header(header, stream)
+            stream = _same_header(
+                header, await self._streams.open(header.source, header.digest, resolved)
+            )
         return OpenStream.of(stream)
 
     async def _resolve(
@@ -125,9 +131,28 @@ class IngestEngine:
         return {
             index: answer
             if isinstance(answer, tuple)
-            else NewConfig(answer, header.shapes[index], header.source.provenance)
+            else NewConfig(
+                answer, header.shapes[index], header.source.provenance, header.organization_id
+            )
             for index, answer in zip(indexes, answers, strict=True)
         }
+
+    async def _allowed(self, parts: Iterable[Parts]) -> None:
+        """Raises HARDWARE_NOT_ALLOWED if the caller's key is for other hardware than these."""
+        allowed = tenancy.current().hardware
+        ids = {part.hardware_config_id for part in parts}
+        if not allowed or not ids:
+            return
+        same = {name.casefold() for name in allowed}
+        names = await self._catalog.hardware_names(ids)
+        others = sorted(name for name in names if name.casefold() not in same)
+        if others:
+            raise ServemarkError(
+                ErrorReason.ERROR_REASON_HARDWARE_NOT_ALLOWED,
+                f"The key is for results of {', '.join(sorted(allowed))}, not of "
+                f"{', '.join(others)}. Nothing was stored.",
+                metadata={"hardware": ",".join(others)},
+            )
 
     async def append(
         self, stream: OpenStream, batches: AsyncIterator[ResultBatch]
@@ -218,13 +243,15 @@ class IngestEngine:
         )
 
 
-def _same_header(header: Header, stream: Stream) -> None:
-    if stream.header_digest != header.digest:
+def _same_header(header: Header, stream: Stream | None) -> Stream:
+    """The stream, if the header opened it; None stands for one that is another organization's."""
+    if stream is None or stream.header_digest != header.digest:
         raise ServemarkError(
             ErrorReason.ERROR_REASON_HEADER_CHANGED,
             "This stream_id was opened with another header. Send the same header again, or use a "
             "new stream_id.",
         )
+    return stream
 
 
 def _memory_of(batch: ResultBatch) -> int:

@@ -50,11 +50,15 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class NewConfig:
-    """The natural key of a configuration: equal keys are one configuration."""
+    """The natural key of a configuration: equal keys are one configuration.
+
+    `organization_id`: who alone sees it and its results; None: everybody does.
+    """
 
     parts: Parts
     shape: Shape
     provenance: str
+    organization_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

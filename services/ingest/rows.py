@@ -27,6 +27,7 @@ _CONFIG: Final = (
     "expert_parallel",
     "provenance",
     "created_at",
+    "org_id",
 )
 CONFIG_COLUMNS: Final = tuple(benchmark_configs.c[name] for name in _CONFIG)
 
@@ -62,7 +63,7 @@ def config_from_row(row: Sequence[Any]) -> Config:
     """The configuration in a row of CONFIG_COLUMNS."""
     return Config(
         id=row[0],
-        key=NewConfig(parts=Parts(*row[1:5]), shape=Shape(*row[5:14]), provenance=row[14]),
+        key=NewConfig(Parts(*row[1:5]), Shape(*row[5:14]), row[14], organization_id=row[16]),
         created_at=row[15],
     )
 

@@ -13,6 +13,7 @@ from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
 from servemark.ingest.v1 import time_series_pb2 as time_series
 from servemark.ingest.v1.benchmark_result_pb2 import BenchmarkResult
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceServicer
+from servemark.runtime import tenancy
 from servemark.runtime.cache.reply import send
 from servemark.runtime.errors import ServemarkError, not_found, reason_name
 from servemark.runtime.paging import encode_token, filter_digest, page_size
@@ -217,7 +218,8 @@ class IngestServicer(IngestServiceServicer):
             check.enum(f"reasons[{index}]", reason, ErrorReason.values())
         check.raise_if_any()
         reasons = sorted({reason_name(reason) for reason in request.reasons})
-        digest = filter_digest("ListRejections", str(stream_id), ",".join(reasons))
+        scope = tenancy.current().scope
+        digest = filter_digest("ListRejections", scope, str(stream_id), ",".join(reasons))
         after = convert_query.number_after(digest, request.page_token)
         kept, more = _page(await self._rejections.page(stream_id, reasons, after, size + 1), size)
         return stream_pb2.ListRejectionsResponse(
@@ -234,7 +236,7 @@ async def _header(messages: AsyncIterator[StreamMessage]) -> convert_stream.Head
             ErrorReason.ERROR_REASON_HEADER_MISSING,
             "The first message of the stream has to carry `header`.",
         )
-    return convert_stream.header_from_proto(first.header)
+    return convert_stream.header_from_proto(first.header, tenancy.current().owner)
 
 
 async def _batches(
@@ -257,7 +259,9 @@ async def _batches(
 
 
 def _digest(method: str, filters: Any) -> str:
-    return filter_digest(method, filters.SerializeToString(deterministic=True))
+    # With whose call it is: a page continues what the same organization saw.
+    scope = tenancy.current().scope
+    return filter_digest(method, scope, filters.SerializeToString(deterministic=True))
 
 
 def _request_digest(method: str, request: Any) -> str:

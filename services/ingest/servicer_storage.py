@@ -6,6 +6,7 @@ from typing import Any
 
 from servemark.ingest.v1 import storage_pb2 as storage
 from servemark.ingest.v1.storage_service_pb2_grpc import StorageServiceServicer
+from servemark.runtime import tenancy
 from servemark.runtime.errors import not_found
 from servemark.runtime.paging import encode_token, filter_digest, page_size
 from servemark.runtime.validation import Violations
@@ -16,7 +17,10 @@ from services.ingest.store_archive import ArchiveStore
 
 
 class StorageServicer(StorageServiceServicer):
-    """Answers every method of StorageService; their promises are in the contract's comments."""
+    """Answers every method of StorageService; their promises are in the contract's comments.
+
+    What works on whole days acts for all: they hold the results of everybody.
+    """
 
     def __init__(self, keeper: StorageKeeper, recall: Recall, archive: ArchiveStore) -> None:
         self._keeper = keeper
@@ -32,6 +36,7 @@ class StorageServicer(StorageServiceServicer):
     async def MaintainStorage(
         self, request: storage.MaintainStorageRequest, context: Any
     ) -> AsyncGenerator[storage.MaintainStorageResponse]:
+        tenancy.act_for(tenancy.PLATFORM)
         work = self._keeper.plan() if request.dry_run else self._keeper.maintain()
         async with aclosing(work) as steps:
             async for step in steps:
@@ -56,6 +61,7 @@ class StorageServicer(StorageServiceServicer):
     async def VerifyArchivedDays(
         self, request: storage.VerifyArchivedDaysRequest, context: Any
     ) -> AsyncGenerator[storage.VerifyArchivedDaysResponse]:
+        tenancy.act_for(tenancy.PLATFORM)
         check = Violations()
         span = convert.span_from_proto(check, request.start_date, request.end_date)
         check.raise_if_any()
@@ -66,6 +72,7 @@ class StorageServicer(StorageServiceServicer):
     async def RestoreArchivedDays(
         self, request: storage.RestoreArchivedDaysRequest, context: Any
     ) -> AsyncGenerator[storage.RestoreArchivedDaysResponse]:
+        tenancy.act_for(tenancy.PLATFORM)
         check = Violations()
         span, keep = convert.restore_from_proto(check, request)
         check.raise_if_any()

@@ -63,8 +63,8 @@ _ADVANCE = """
         SELECT $12::uuid, $13::text, $14::bytea, statement_timestamp() WHERE $12 IS NOT NULL
     ), refused AS (
         INSERT INTO result_rejections
-            (stream_id, sequence, row_index, result_id, reason, detail, payload_sha256)
-        SELECT $1::uuid, $2::bigint, rows.*
+            (org_id, stream_id, sequence, row_index, result_id, reason, detail, payload_sha256)
+        SELECT (SELECT org_id FROM streams WHERE stream_id = $1), $1::uuid, $2::bigint, rows.*
         FROM unnest($7::int[], $8::text[], $9::text[], $10::text[], $11::bytea[]) AS rows
     )
     UPDATE streams SET

@@ -4,6 +4,10 @@ One calculation serves the roll-up and the readers: a reader calculates the days
 itself, from the same snapshot that it reads the others from, and so sees what the results say. A
 day's statistics outlive its results: what was counted from more of them than are there now stays.
 
+`daily_model_stats` is of public results. What an organization sees of a model's day, public results
+and its own, is in `organization_daily_stats`, for the organizations that have results of their own
+of the model. Percentiles cannot be added up, so each is calculated as a whole.
+
 A continuous aggregate of TimescaleDB does not take the table's place on any storage profile. Late
 results of a day that was materialised are missing from it until the next refresh; a refresh over a
 day that retention dropped loses the day; and partitions and the Apache licence have none.
@@ -19,6 +23,7 @@ from uuid import UUID
 
 import orjson
 
+from servemark.runtime import tenancy
 from servemark.runtime.database import Database, Snapshot, driver_connection
 from servemark.runtime.ids import uuid7
 from services.ingest.records import DailyStats, Turn
@@ -63,8 +68,8 @@ _LOCK: Final = """
 """
 
 # One day of some models, whose versions are named: a few of many are read through the index of the
-# versions' times. A percentile over runs and one over requests are different quantities; the row
-# says which.
+# versions' times. Of public results, and those of one organization if one is named. A percentile
+# over runs and one over requests are different quantities; the row says which.
 _CALCULATION: Final = f"""
     SELECT model_id, $1::date AS stats_date, avg_accuracy, avg_throughput,
         coalesce(sketch_p95, run_p95) AS p95_latency_ms, total_benchmarks,
@@ -99,27 +104,38 @@ _CALCULATION: Final = f"""
         FROM benchmark_results AS result
         WHERE result.model_version_id = ANY($2::uuid[])
             AND result.benchmarked_at >= $3 AND result.benchmarked_at < $4
+            AND result.config_id IN (
+                SELECT id FROM benchmark_configs
+                WHERE model_version_id = ANY($2::uuid[]) AND (org_id IS NULL OR org_id = $5::uuid)
+            )
         GROUP BY result.model_id
     ) AS figures
 """  # noqa: S608  (all of it is ours)
 # Results only ever come, until their whole day is dropped: fewer of them than were counted before
 # means that they were.
-_ROLL_UP: Final = f"""
-    INSERT INTO daily_model_stats AS stats (
-        id, model_id, stats_date, avg_accuracy, avg_throughput, p95_latency_ms,
-        total_benchmarks, aggregated_metrics, updated_at
-    )
-    SELECT wanted.id, calculated.* FROM ({_CALCULATION}) AS calculated
-    JOIN unnest($5::uuid[], $6::uuid[]) AS wanted (id, model_id) USING (model_id)
-    ON CONFLICT (model_id, stats_date) DO UPDATE SET
-        avg_accuracy = excluded.avg_accuracy,
-        avg_throughput = excluded.avg_throughput,
-        p95_latency_ms = excluded.p95_latency_ms,
-        total_benchmarks = excluded.total_benchmarks,
-        aggregated_metrics = excluded.aggregated_metrics,
-        updated_at = excluded.updated_at
-    WHERE excluded.total_benchmarks >= stats.total_benchmarks
-"""  # noqa: S608  (all of it is ours)
+_FIGURES: Final = (
+    "avg_accuracy",
+    "avg_throughput",
+    "p95_latency_ms",
+    "total_benchmarks",
+    "aggregated_metrics",
+    "updated_at",
+)
+
+
+def _roll_up(table: str, key: str, source: str) -> str:
+    """Writes the calculated days into a table, whose key is the given one."""
+    return f"""
+        INSERT INTO {table} AS stats ({source}, model_id, stats_date, {", ".join(_FIGURES)})
+        SELECT wanted.{source}, calculated.* FROM ({_CALCULATION}) AS calculated
+        JOIN unnest($6::uuid[], $7::uuid[]) AS wanted ({source}, model_id) USING (model_id)
+        ON CONFLICT ({key}) DO UPDATE SET
+            {", ".join(f"{name} = excluded.{name}" for name in _FIGURES)}
+        WHERE excluded.total_benchmarks >= stats.total_benchmarks"""  # noqa: S608  (as above)
+
+
+_ROLL_UP: Final = _roll_up("daily_model_stats", "model_id, stats_date", "id")
+_ROLL_UP_OWN: Final = _roll_up("organization_daily_stats", "org_id, model_id, stats_date", "org_id")
 
 # What a day is read with, and what its other figures are called in the table.
 _READ: Final = ("stats_date", "model_id", "total_benchmarks")
@@ -158,9 +174,15 @@ class DailyStore:
             keys = [f"daily_model_stats {day} {model_id}" for day, model_id in wanted]
             await driver.execute(_LOCK, keys)
             versions = await _versions(driver.fetch, (model_id for _, model_id in wanted))
+            owners = await _owners(driver.fetch, (model_id for _, model_id in wanted))
             for day, models in _by_day(wanted):
                 ids = [uuid7() for _ in models]
-                await driver.execute(_ROLL_UP, *_span(day, models, versions), ids, models)
+                span = _span(day, models, versions)
+                await driver.execute(_ROLL_UP, *span, None, ids, models)
+                for owner, owned in owners.items():
+                    own = [model for model in models if model in owned]
+                    span, whose = _span(day, own, versions), [owner] * len(own)
+                    await driver.execute(_ROLL_UP_OWN, *span, owner, whose, own)
         return Turn(len(wanted), marks[0]["more"])
 
     async def days(
@@ -220,8 +242,9 @@ async def _with_stale(snapshot: Snapshot, names: Sequence[str], rows: Sequence[A
     made: dict[tuple[date, UUID], Any] = {}
     versions = await _versions(snapshot.fetch, (model_id for _, model_id in stale))
     query = f"SELECT {_selected(names)} FROM ({_CALCULATION}) AS calculated"  # noqa: S608
+    organization = tenancy.current().organization_id
     for day, models in _by_day(stale):
-        for row in await snapshot.fetch(query, *_span(day, models, versions)):
+        for row in await snapshot.fetch(query, *_span(day, models, versions), organization):
             made[day, row["model_id"]] = row
     return [row for row in (_newer(row, made) for row in rows) if row is not None]
 
@@ -260,16 +283,38 @@ def _page(
         day, model = arguments.add(after[0]), arguments.add(after[1])
         conditions.append(f"stats_date <= {day} AND (stats_date < {day} OR model_id > {model})")
     unmarked = "(model_id, stats_date) NOT IN (SELECT model_id, stats_date FROM marked)"
+    stats = _stats_of(tenancy.current().organization_id, conditions, arguments)
     return f"""
         WITH marked AS (
             SELECT DISTINCT model_id, stats_date FROM dirty_days {where(conditions)}
         )
         SELECT {_selected(names)}, false AS is_stale
-        FROM daily_model_stats {where([unmarked, *conditions])}
+        FROM {stats} AS stats {where([unmarked, *conditions])}
         UNION ALL
         SELECT {_selected(names)}, true
-        FROM marked LEFT JOIN daily_model_stats USING (model_id, stats_date)
+        FROM marked LEFT JOIN {stats} AS stats USING (model_id, stats_date)
         ORDER BY stats_date DESC, model_id LIMIT {arguments.add(limit)}"""  # noqa: S608  (as above)
+
+
+def _stats_of(organization_id: UUID | None, conditions: Sequence[str], arguments: Arguments) -> str:
+    """What is rolled up for an organization, None: of public results, as a FROM item."""
+    if organization_id is None:
+        return "daily_model_stats"
+    own = f"org_id = {arguments.add(organization_id)}"
+    columns = f"model_id, stats_date, {', '.join(_FIGURES)}"
+    return f"""(
+            SELECT {columns} FROM organization_daily_stats {where([own, *conditions])}
+            UNION ALL
+            SELECT {columns} FROM daily_model_stats {
+        where(
+            [
+                f"(model_id, stats_date) NOT IN (SELECT model_id, stats_date "
+                f"FROM organization_daily_stats WHERE {own})",
+                *conditions,
+            ]
+        )
+    }
+        )"""  # noqa: S608  (as above)
 
 
 def _by_day(wanted: Sequence[tuple[date, UUID]]) -> list[tuple[date, list[UUID]]]:
@@ -288,6 +333,18 @@ async def _versions(fetch: Fetch, models: Iterable[UUID]) -> dict[UUID, list[UUI
     for model_id, version_id in await fetch(query, sorted(set(models))):
         versions.setdefault(model_id, []).append(version_id)
     return versions
+
+
+async def _owners(fetch: Fetch, models: Iterable[UUID]) -> dict[UUID, set[UUID]]:
+    """The organizations with configurations of their own, and the models of these."""
+    query = (
+        "SELECT DISTINCT org_id, model_id FROM benchmark_configs "
+        "WHERE model_id = ANY($1::uuid[]) AND org_id IS NOT NULL"
+    )
+    owners: dict[UUID, set[UUID]] = {}
+    for organization_id, model_id in await fetch(query, sorted(set(models))):
+        owners.setdefault(organization_id, set()).add(model_id)
+    return owners
 
 
 def _span(

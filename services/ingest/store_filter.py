@@ -7,6 +7,7 @@ else is done with them. Names in the text are ours; every value is an argument.
 from collections.abc import Iterable
 from typing import Any, Final
 
+from servemark.runtime import tenancy
 from services.ingest.metrics import LARGER_IS_BETTER
 from services.ingest.records import ResultFilter
 
@@ -76,6 +77,20 @@ def result_conditions(wanted: ResultFilter, arguments: Arguments) -> list[str]:
         of_kind = f"SELECT id FROM benchmark_configs WHERE provenance = {kinds}"  # noqa: S608
         conditions.append(f"config_id IN ({of_kind})")
     return [*conditions, *run_conditions(wanted, arguments)]
+
+
+def seen() -> list[str]:
+    """The condition that the `result` belongs to a configuration that the caller may see.
+
+    Which those are is up to the policy of `benchmark_configs`. One look-up for each result that is
+    read: as a join it would keep the planner from reading results in order.
+    """
+    if tenancy.current().sees_all:
+        return []
+    return [
+        "(SELECT true FROM benchmark_configs AS config"
+        " WHERE config.model_id = result.model_id AND config.id = result.config_id)"
+    ]
 
 
 def where(conditions: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Double, Integer, Text, Uuid
 
+from servemark.runtime import tenancy
 from servemark.runtime.database import Database
 from servemark.runtime.ids import uuid7
 from services.ingest.records import (
@@ -43,11 +44,12 @@ _KEY_TYPES: dict[str, Any] = {
     "pipeline_parallel": Integer(),
     "data_parallel": Integer(),
     "expert_parallel": Integer(),
+    "org_id": Uuid(),
 }
 _PARTS = tuple(field.name for field in fields(Parts))
 _SHAPE = tuple(field.name for field in fields(Shape))
 _KEY = ", ".join(_KEY_TYPES)
-_NULLABLE = ("input_tokens", "output_tokens", "concurrency", "request_rate")
+_NULLABLE = ("input_tokens", "output_tokens", "concurrency", "request_rate", "org_id")
 _wanted = ", ".join(f":{name}" for name in _KEY_TYPES)
 _arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _KEY_TYPES.items()]
 
@@ -92,8 +94,10 @@ class StreamStore:
 
     async def open(
         self, source: Source, header_digest: bytes, entries: Mapping[int, NewConfig | Failures]
-    ) -> Stream:
+    ) -> Stream | None:
         """The stream, new or as it was, with the given entries of its dictionary written.
+
+        A new one belongs to the caller's organization; None: it is another's.
 
         `entries` are those not known to be resolved: the key of a configuration, or why there is
         none. One that another caller resolved meanwhile stays as it is. Configurations are found or
@@ -108,6 +112,7 @@ class StreamStore:
                     tool=source.tool,
                     tool_version=source.tool_version,
                     provenance=source.provenance,
+                    org_id=tenancy.current().organization_id,
                 )
                 .on_conflict_do_nothing()
             )
@@ -119,10 +124,7 @@ class StreamStore:
             )
             if digest == header_digest:
                 await _write_entries(connection, source.stream_id, entries)
-            stream = await _load(connection, source.stream_id)
-        if stream is None:
-            raise LookupError(f"stream {source.stream_id} vanished while it was opened")
-        return stream
+            return await _load(connection, source.stream_id)
 
     async def progress(self, stream_id: UUID) -> StreamProgress | None:
         """How far the stream has come, or None if it was never opened."""
@@ -186,7 +188,8 @@ async def _find(connection: AsyncConnection, keys: Mapping[int, NewConfig]) -> d
     """The id of each key's configuration, where there is one."""
     alike: dict[tuple[str, ...], list[int]] = {}
     for index, key in keys.items():
-        absent = tuple(name for name in _NULLABLE if getattr(key.shape, name) is None)
+        values = _columns_of([key])
+        absent = tuple(name for name in _NULLABLE if values[name] == [None])
         alike.setdefault(absent, []).append(index)
     ids = {}
     for absent, indexes in alike.items():
@@ -210,7 +213,7 @@ def _find_configs(absent: tuple[str, ...]) -> TextClause:
     return text(
         "SELECT wanted.position, config.id "  # noqa: S608  (column names of this module)
         f"FROM unnest({_wanted}) WITH ORDINALITY AS wanted ({_KEY}, position) "
-        f"JOIN benchmark_configs AS config ON {matches} AND config.org_id IS NULL"
+        f"JOIN benchmark_configs AS config ON {matches}"
     ).bindparams(*_arrays)
 
 
@@ -220,6 +223,7 @@ def _columns_of(keys: Sequence[NewConfig]) -> dict[str, list[Any]]:
         **{name: [getattr(key.parts, name) for key in keys] for name in _PARTS},
         **{name: [getattr(key.shape, name) for key in keys] for name in _SHAPE},
         "provenance": [key.provenance for key in keys],
+        "org_id": [key.organization_id for key in keys],
     }
 
 

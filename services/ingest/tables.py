@@ -1,4 +1,8 @@
-"""The tables of the schema `ingest`: what its migrations add up to."""
+"""The tables of the schema `ingest`: what its migrations add up to.
+
+`org_id` is whose a row is; NULL: everybody's. Policies let the service's role see what is public
+and what is of the organization that its transaction names.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -175,6 +179,7 @@ streams = Table(
     _count("rejected_count"),
     _time("created_at"),
     _time("updated_at"),
+    Column("org_id", Uuid),
     postgresql_with={"fillfactor": "50"},
 )
 
@@ -203,6 +208,7 @@ result_rejections = Table(
     _text("detail"),
     Column("payload_sha256", LargeBinary, nullable=False),
     _time("created_at"),
+    Column("org_id", Uuid),
     UniqueConstraint("stream_id", "sequence", "row_index", name="position"),
 )
 Index("idx_result_rejections_stream_id", result_rejections.c.stream_id, result_rejections.c.id)
@@ -241,6 +247,20 @@ Index(
     "idx_daily_stats_date_model",
     daily_model_stats.c.stats_date.desc(),
     daily_model_stats.c.model_id,
+)
+
+organization_daily_stats = Table(
+    "organization_daily_stats",
+    metadata,
+    Column("org_id", Uuid, primary_key=True),
+    Column("model_id", Uuid, primary_key=True),
+    Column("stats_date", Date, primary_key=True),
+    Column("avg_accuracy", Double),
+    Column("avg_throughput", Double),
+    Column("p95_latency_ms", Double),
+    Column("total_benchmarks", BigInteger, nullable=False),
+    Column("aggregated_metrics", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
 )
 
 dirty_configs = Table(

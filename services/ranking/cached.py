@@ -10,14 +10,13 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendResponse
+from servemark.runtime import tenancy
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.families import RECOMMENDATIONS
 from servemark.runtime.cache.reply import Reply
 from services.ranking.matrix import Matrix
 
 _RELEASE: Final = version("servemark")
-# Set by the gateway: the id of the caller's key.
-_CALLER: Final = "x-servemark-caller"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -39,8 +38,10 @@ class CachedRecommendations:
         async def read() -> bytes:
             return (await rank(matrix, request)).SerializeToString()
 
-        user = dict(context.invocation_metadata() or ()).get(_CALLER, "")
-        asked = request.SerializeToString(deterministic=True)
+        user = dict(context.invocation_metadata() or ()).get(tenancy.CALLER, "")
+        # A key is of one organization; who has none may still see all, or what is public.
+        asked = f"{tenancy.current().scope} ".encode()
+        asked += request.SerializeToString(deterministic=True)
         return await self._cache.get(
             RECOMMENDATIONS,
             RECOMMENDATIONS.key(

@@ -53,6 +53,8 @@ class ConfigRow:
     parallelism: tuple[int, int, int, int]
     """Tensor, pipeline, data and expert parallelism. 0: not known; 1: not used."""
     provenance: int
+    organization_id: str
+    """Who alone sees it; empty: everybody does."""
     run_count: int
     newest_benchmark_us: int
     """When the newest run ended, in microseconds since 1970."""

@@ -1,10 +1,10 @@
 """The curves of a matrix that lead through an operating point, and whose they are.
 
 A *system* is what stays the same along a curve: model version, machine with its GPUs, framework
-version, kind of workload, parallelism, and where the figures come from. A *target* is a system at
-the operating point, with whatever the point leaves open fixed: as there may be one curve over the
-concurrency at 512 input tokens and another at 2048. A curve's points are rows of one target that
-differ from the operating point, and from each other, in one load or one length only.
+version, kind of workload, parallelism, where the figures come from, and whose they are. A *target*
+is a system at the operating point, with whatever the point leaves open fixed: as there may be one
+curve over the concurrency at 512 input tokens and another at 2048. A curve's points are rows of one
+target that differ from the operating point, and from each other, in one load or length only.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,7 @@ _SYSTEM = attrgetter(
     "workload_type",
     "parallelism",
     "provenance",
+    "organization_id",
 )
 _PLACE = attrgetter(*AXES)
 

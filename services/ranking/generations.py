@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from servemark.ranking.v1.ranking_pb2 import RankingGeneration
 from servemark.ranking.v1.recommend_pb2 import Recommendation
 from servemark.runtime.ids import uuid7
+from servemark.runtime.tenancy import PUBLIC
 from services.ranking.answers import answers_of
 from services.ranking.content import UseCase
 from services.ranking.convert_alternatives import limits_to_proto
@@ -26,6 +27,7 @@ from services.ranking.metrics import info_of
 from services.ranking.recommend import Request, recommend
 from services.ranking.store_rankings import Generation, Page, RankingStore, StoredRank
 from services.ranking.topsis import Normalization
+from services.ranking.view import seen_by
 
 Newest = Callable[[], Awaitable[Matrix]]
 
@@ -129,9 +131,12 @@ def generation_to_proto(generation: Generation) -> RankingGeneration:
 
 
 def _ranked(matrix: Matrix, use_case: UseCase) -> tuple[RankingGeneration, list[StoredRank]]:
-    """The generation's weights and limits, and all of its places, best first."""
+    """The generation's weights and limits, and all of its places, best first.
+
+    Everybody reads it, so it is of what everybody sees.
+    """
     answer = recommend(
-        matrix,
+        seen_by(matrix, PUBLIC),
         Request(use_case=use_case, normalization=Normalization.FIXED_BOUNDS, max_results=None),
     )
     head = RankingGeneration(

@@ -250,6 +250,7 @@ def _row(summary: result_query_pb2.ConfigSummary, names: _Names) -> ConfigRow | 
             config.parallelism.expert,
         ),
         provenance=config.provenance,
+        organization_id=config.organization_id,
         run_count=summary.run_count,
         newest_benchmark_us=micros_from_proto(summary.newest_benchmark_time),
         tools=tuple(sorted(summary.tools)),

@@ -94,6 +94,7 @@ FILTERED_NAMES = (
     "cloud_provider",
     "framework",
     "workload_type",
+    "organization_id",
 )
 
 

@@ -15,11 +15,13 @@ import structlog
 
 from servemark.runtime import deadline
 from servemark.runtime.process import exempt_from_collection
+from servemark.runtime.tenancy import PUBLIC
 from services.ranking import content, matrix, references
 from services.ranking.content import Content, Entry
 from services.ranking.inputs import InputReader
 from services.ranking.matrix import Matrix, Reference
 from services.ranking.store_matrix import MatrixStore, StoredMatrix, Version
+from services.ranking.view import seen_by
 
 log = structlog.get_logger()
 
@@ -177,7 +179,9 @@ class Refresher:
             digest=digest,
             references=known,
         )
-        return replace(made, references=references.establish(made, self._minimum))
+        # Answers to everybody show the bounds, so they are of what everybody sees.
+        public = seen_by(made, PUBLIC)
+        return replace(made, references=references.establish(public, self._minimum))
 
 
 def _digested(

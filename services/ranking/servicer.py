@@ -23,7 +23,7 @@ from servemark.ranking.v1.recommend_pb2 import (
     RecommendRequest,
     RecommendResponse,
 )
-from servemark.runtime import paging
+from servemark.runtime import paging, tenancy
 from servemark.runtime.cache.reply import send
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.validation import Violations
@@ -47,6 +47,7 @@ from services.ranking.rank_matrix import rank_matrix
 from services.ranking.recommend import recommend
 from services.ranking.refresh import Refresher
 from services.ranking.store_rankings import Page
+from services.ranking.view import Views
 
 _LONG_AT_ONCE = 2
 
@@ -64,6 +65,7 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         self._refresher = refresher
         self._generations = generations
         self._cached = cached
+        self._views = Views()
         self._long = ThreadPoolExecutor(_LONG_AT_ONCE, thread_name_prefix="long")
 
     async def Recommend(self, request: RecommendRequest, context: Any) -> RecommendResponse:
@@ -76,18 +78,18 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         # None: the threads of everything else.
         threads = self._long if _takes_long(request) else None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, _recommend, matrix, request)
+        return await loop.run_in_executor(threads, _recommend, self._seen(matrix), request)
 
     async def GetParetoFront(
         self, request: GetParetoFrontRequest, context: Any
     ) -> GetParetoFrontResponse:
-        matrix = await self._refresher.current()
+        matrix = self._seen(await self._refresher.current())
         return await asyncio.to_thread(_front, matrix, request)
 
     async def CompareConfigurations(
         self, request: CompareConfigurationsRequest, context: Any
     ) -> CompareConfigurationsResponse:
-        matrix = await self._refresher.current()
+        matrix = self._seen(await self._refresher.current())
         return await asyncio.to_thread(_compare, matrix, request)
 
     async def RankMatrix(self, request: RankMatrixRequest, context: Any) -> RankMatrixResponse:
@@ -128,9 +130,13 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         made = [await self._generations.make(matrix, use_case) for use_case in use_cases]
         return RefreshRankingsResponse(
             matrix_version=matrix.version,
-            alternative_count=len(matrix.rows),
+            alternative_count=len(self._seen(matrix).rows),
             generations=[generation_to_proto(generation) for generation in made],
         )
+
+    def _seen(self, matrix: Matrix) -> Matrix:
+        """What the caller sees of the matrix."""
+        return self._views.of(matrix, tenancy.current())
 
     async def _next_page(self, use_case: UseCase, place: list[Any], size: int) -> Page:
         generation, after = place

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import event
 
+from servemark.runtime import tenancy
 from servemark.runtime.database import Database
 
 # The requirement's index that a partition's own index is a part of.
@@ -19,6 +20,7 @@ _PARENTS = """
     WHERE child.relkind = 'i'
 """
 
+_OTHERS = ("pg_type", "set_config")
 _EXPLAINED = ("SELECT ", "WITH ", "INSERT ", "UPDATE ", "DELETE ")
 
 
@@ -51,8 +53,8 @@ def sent_by(database: Database) -> Iterator[list[Statement]]:
     sent: list[Statement] = []
 
     def note(text: str, arguments: Any) -> None:
-        # The driver asks about types it meets for the first time.
-        if text.lstrip().startswith(_EXPLAINED) and "pg_type" not in text:
+        # The driver asks about types it meets for the first time; a transaction says whose it is.
+        if text.lstrip().startswith(_EXPLAINED) and not any(word in text for word in _OTHERS):
             sent.append(Statement(text, tuple(arguments or ())))
 
     # What goes straight to the driver; it does not tell of what SQLAlchemy has it prepare.
@@ -86,12 +88,22 @@ def sent_by(database: Database) -> Iterator[list[Statement]]:
 async def plans_of(
     database: Database, dsn: str, work: Callable[[], Awaitable[object]]
 ) -> list[Plan]:
-    """The plan of each statement that the work sends, in order; each is run to be explained."""
+    """The plan of each statement that the work sends, in order; each is run to be explained.
+
+    By the service's role, for which policies hold, and on behalf of whom the work is done.
+    """
     with sent_by(database) as sent:
         await work()
     schema = await _search_path(database)
     connection = await asyncpg.connect(
-        dsn, server_settings={"search_path": schema, "random_page_cost": "1.1", "jit": "off"}
+        dsn,
+        server_settings={
+            "role": f"servemark_{schema}",
+            "servemark.organization": tenancy.current().scope,
+            "search_path": schema,
+            "random_page_cost": "1.1",
+            "jit": "off",
+        },
     )
     try:
         parents = {row[0]: row[1] for row in await connection.fetch(_PARENTS)}

@@ -1,4 +1,8 @@
-"""The service's connection to Postgres: pool, role, deadlines, and what its errors mean."""
+"""The service's connection to Postgres: pool, role, deadlines, and what its errors mean.
+
+Every transaction says on whose behalf it is: policies of the database let it see what is public and
+what belongs to that organization. One that does not say it sees what is public.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,12 +10,12 @@ from typing import Any
 
 import asyncpg
 import orjson
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from servemark.runtime import deadline
+from servemark.runtime import deadline, tenancy
 from servemark.runtime.errors import ServemarkError, unavailable
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 
@@ -52,52 +56,47 @@ class Database:
                 },
             },
         )
+        event.listen(self.engine.sync_engine, "begin", _begun)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, ended by the call's deadline on the server too."""
         async with self.engine.begin() as connection:
-            left = deadline.remaining()
-            if left is not None:
-                await connection.execute(
-                    text("SELECT set_config('statement_timeout', :ms, true)"),
-                    {"ms": str(max(1, int(left * 1000)))},
-                )
             yield connection
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
-        """The rows of one statement that only reads: one trip to the server and back."""
-        async with self._direct() as connection:
-            return await connection.fetch(query, *arguments)
+        """The rows of one statement that only reads."""
+        async with self.snapshot() as snapshot:
+            return await snapshot.fetch(query, *arguments)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["Snapshot"]:
-        """Several statements that only read, and all see the moment of the first."""
-        async with (
-            self._direct() as connection,
-            connection.driver.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            yield connection
+        """Statements that only read, and all see the moment of the first."""
+        async with self._direct("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") as driver:
+            yield Snapshot(driver)
 
     @asynccontextmanager
     async def driver_transaction(self) -> AsyncIterator[Any]:
         """One transaction on the driver itself, for where every trip to the server counts."""
-        async with self._direct() as connection, connection.driver.transaction():
-            left = deadline.remaining()
-            if left is not None:
-                await connection.fetch(
-                    "SELECT set_config('statement_timeout', $1, true)",
-                    str(max(1, int(left * 1000))),
-                )
-            yield connection.driver
+        async with self._direct("BEGIN") as driver:
+            yield driver
 
     @asynccontextmanager
-    async def _direct(self) -> AsyncIterator["Snapshot"]:
+    async def _direct(self, begin: str) -> AsyncIterator[Any]:
+        """A transaction past the pool's own, begun in one trip to the server."""
         async with self.engine.connect() as connection:
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
             try:
-                yield Snapshot(driver)
+                settings = (f"SET LOCAL {name} = '{value}'" for name, value in _settings().items())
+                await driver.execute("; ".join((begin, *settings)))
+                try:
+                    yield driver
+                except BaseException:
+                    if not driver.is_closed():
+                        await driver.execute("ROLLBACK")
+                    raise
+                await driver.execute("COMMIT")
             finally:
                 # The pool is not told of what goes past it.
                 if driver.is_closed() or driver.is_in_transaction():
@@ -112,6 +111,21 @@ class Database:
     async def close(self) -> None:
         """Closes every connection."""
         await self.engine.dispose()
+
+
+def _settings() -> dict[str, str]:
+    """What a transaction says first: on whose behalf it is, and the time that the call has left."""
+    said = {"servemark.organization": tenancy.current().scope}
+    left = deadline.remaining()
+    if left is not None:
+        said["statement_timeout"] = str(max(1, int(left * 1000)))
+    return said
+
+
+def _begun(connection: Connection) -> None:
+    said = _settings()
+    calls = ", ".join(f"set_config('{name}', ${n}, true)" for n, name in enumerate(said, start=1))
+    connection.exec_driver_sql(f"SELECT {calls}", tuple(said.values()))
 
 
 class Snapshot:

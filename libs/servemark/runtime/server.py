@@ -12,6 +12,7 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from servemark.runtime import tenancy
 from servemark.runtime.ending import end_tasks
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.health import HEALTH_SERVICE, HealthServicer
@@ -49,19 +50,23 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
 ]
 
 
-def _token_check(token: str) -> Admit:
-    """Admits Servemark's own services only. Health is open, so that a probe needs no secret."""
-    expected = token.encode()
+def _inside(token: str | None) -> Admit:
+    """Admits Servemark's own services only, where they have a token to know each other by, and
+    takes over on whose behalf they call. Health is open, so that a probe needs no secret.
+    """
+    expected = None if token is None else token.encode()
 
     async def admit(method: str, context: Any) -> None:
         if method.startswith(f"/{HEALTH_SERVICE}/"):
             return
-        sent = dict(context.invocation_metadata() or ()).get(INTERNAL_TOKEN_KEY, "")
-        if not hmac.compare_digest(str(sent).encode(), expected):
+        received = context.invocation_metadata() or ()
+        sent = str(dict(received).get(INTERNAL_TOKEN_KEY, "")).encode()
+        if expected is not None and not hmac.compare_digest(sent, expected):
             raise ServemarkError(
                 ErrorReason.ERROR_REASON_KEY_INVALID,
                 "This port is for Servemark's own services. Call the gateway.",
             )
+        tenancy.act_for(tenancy.from_metadata(received))
 
     return admit
 
@@ -72,7 +77,7 @@ class ServiceServer:
     `service_names` are the full names it serves, for health and reflection. `ready` answers whether
     the process can do its work, at all or for each service by name ("" is the whole server); health
     follows it within a second. `admit` decides who may call (see `CallInterceptor`); by default who
-    knows the internal token, where one is set.
+    knows the internal token, where one is set, on behalf of whom the call's metadata says.
     """
 
     def __init__(
@@ -86,8 +91,9 @@ class ServiceServer:
         admit: Admit | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
-        if admit is None and settings.internal_token is not None:
-            admit = _token_check(settings.internal_token.get_secret_value())
+        if admit is None:
+            token = settings.internal_token
+            admit = _inside(None if token is None else token.get_secret_value())
         around = CallInterceptor(
             CallMetrics(self.registry),
             max_concurrent_calls=settings.max_concurrent_calls,

@@ -9,6 +9,7 @@ import pytest
 
 from servemark.ingest.v1.result_query_pb2 import GetBenchmarkResultRequest
 from servemark.runtime.errors import status_of
+from services.gateway.tables import DEFAULT_ORGANIZATION_ID
 from tests.rpc.gateway.behind import BIG_BYTES, HEAD, TRAILERS, teaching_error
 from tests.rpc.gateway.stand import Stand, auth, refused, running
 
@@ -86,6 +87,9 @@ async def test_the_service_learns_the_caller_and_the_request_but_not_the_key(
     forged = (
         ("x-request-id", request_id),
         ("x-servemark-caller", "somebody-else"),
+        ("x-servemark-organization", "0190a3b4-0000-7000-8000-000000000001"),
+        ("x-servemark-publishes", "0"),
+        ("x-servemark-hardware", "anything"),
         ("x-servemark-internal-token", "guess"),
         ("cookie", "session=1"),
         ("traceparent", "00-1-2-01"),
@@ -94,6 +98,9 @@ async def test_the_service_learns_the_caller_and_the_request_but_not_the_key(
     await stand.ingest.GetBenchmarkResult(get("plain"), metadata=(*auth(key), *forged))
     seen = stand.behind.seen.last()
     assert seen["x-servemark-caller"] == key.split("_")[1]
+    assert seen["x-servemark-organization"] == str(DEFAULT_ORGANIZATION_ID)
+    assert seen["x-servemark-publishes"] == "1"
+    assert "x-servemark-hardware" not in seen
     assert seen["x-request-id"] == request_id
     assert seen["traceparent"] == "00-1-2-01"
     assert seen["x-blob-bin"] == b"\x00\x07"

@@ -45,4 +45,4 @@ async def test_a_caller_cannot_choose_the_key(migrated_database: str, valkey: st
         await made.ranking.RefreshRankings(RefreshRankingsRequest())
         request = RecommendRequest(use_case="chatbot")
         await _ask(made, request, caller="a:b *")
-        assert (await _ask(made, request))[1] == "L1"
+        assert (await _ask(made, request, caller="c:d *"))[1] == "L1"

@@ -40,6 +40,7 @@ from servemark.ingest.v1.result_stream_pb2 import (
     StreamResultsRequest,
 )
 from servemark.runtime.ids import uuid7
+from servemark.runtime.tenancy import PLATFORM, Tenant
 from servemark.type.v1.metric_pb2 import Metric, MetricLimit, MetricWeight
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
 from servemark.type.v1.range_pb2 import TokenRange
@@ -48,6 +49,7 @@ from services.catalog.settings import CatalogSettings
 from services.ingest import app as ingest_app
 from services.ingest.settings import IngestSettings
 from tests.rpc.ranking.serving import ranking, running
+from tests.support.tenants import said
 
 SMALL, LARGE = "acme/Small-8B", "acme/Large-70B"
 H100, H100X8, L4, UNPRICED = "acme/h100x1", "acme/h100x8", "edge/l4x1", "home/l4x1"
@@ -106,7 +108,7 @@ class World:
     addresses: dict[str, Any]
     ids: dict[str, str] = field(default_factory=dict)
 
-    async def store(self, *runs: Run) -> list[str]:
+    async def store(self, *runs: Run, tenant: Tenant = PLATFORM) -> list[str]:
         """Streams the runs, one stream for each tool and provenance; their configurations' ids."""
         found: dict[int, str] = {}
         groups: dict[tuple[str, int], list[int]] = {}
@@ -128,6 +130,7 @@ class World:
                     ]
                 ),
                 timeout=20,
+                metadata=said(tenant),
             )
             if summary.stored_count != len(rows):
                 raise AssertionError(f"not stored: {summary}")

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from servemark.runtime import tenancy
 from servemark.runtime.database import Database
 from servemark.runtime.ids import uuid7
+from servemark.runtime.tenancy import Tenant
 from services.ingest.metrics import Limit
 from services.ingest.records import NewConfig, Parts, ResultFilter, SeriesQuery, Source, Stream
 from services.ingest.records import Shape as ConfigShape
@@ -94,6 +96,20 @@ async def test_the_latest_of_a_version_open_the_newest_days_alone(
     assert plan.indexes == {VERSION}
     # No more than one value's ties are sorted.
     assert "Sort" not in plan.nodes
+    assert len(days_of(plan)) <= 2
+
+
+async def test_an_organization_reads_the_newest_days_alone_and_no_more_than_a_page(
+    database: Database, filled: str
+) -> None:
+    tenancy.act_for(Tenant(identifier("organization", 1)))
+    try:
+        wanted = ResultFilter(model_ids=(identifier("model", 3),))
+        (plan,) = await results_plans(database, filled, wanted)
+    finally:
+        tenancy.act_for(tenancy.PLATFORM)
+    assert VERSION in plan.indexes
+    assert not {"Sort", "Seq Scan"} & set(plan.nodes)
     assert len(days_of(plan)) <= 2
 
 
@@ -261,7 +277,9 @@ async def test_each_configuration_of_a_header_is_found_by_all_of_its_key(
     store = StreamStore(database)
 
     async def opened() -> Stream:
-        return await store.open(Source(uuid7(), "runner", "1", "measured"), b"digest", keys)
+        stream = await store.open(Source(uuid7(), "runner", "1", "measured"), b"digest", keys)
+        assert stream is not None
+        return stream
 
     first = await opened()
     # The statistics do not know of them yet, as with every new benchmark.

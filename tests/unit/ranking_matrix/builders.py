@@ -59,6 +59,7 @@ def config(number: int, **given: Any) -> ConfigRow:
         "request_rate": None,
         "parallelism": (1, 1, 1, 1),
         "provenance": Provenance.PROVENANCE_MEASURED,
+        "organization_id": "",
         "run_count": max((figure.runs for figure in figures.values()), default=1),
         "newest_benchmark_us": MADE_AT_US - DAY_US,
         "tools": ("vllm-bench",),

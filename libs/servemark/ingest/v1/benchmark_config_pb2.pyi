@@ -122,6 +122,7 @@ class BenchmarkConfig(_message.Message):
     PARALLELISM_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The configuration's id: a UUIDv7, chosen by the server."""
     model_id: _builtins.str
@@ -134,6 +135,10 @@ class BenchmarkConfig(_message.Message):
     """Id of the framework in the catalog."""
     provenance: _provenance_pb2.Provenance.ValueType
     """Where the results of this configuration come from."""
+    organization_id: _builtins.str
+    """Id of the organization that alone sees the configuration and its results: the caller's own. Empty: they are public.
+    The same thing measured for an organization and in public is two configurations.
+    """
     @_builtins.property
     def workload(self) -> Global___Workload:
         """The workload."""
@@ -158,10 +163,11 @@ class BenchmarkConfig(_message.Message):
         parallelism: Global___Parallelism | None = ...,
         provenance: _provenance_pb2.Provenance.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        organization_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "parallelism", b"parallelism", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "framework_id", b"framework_id", "hardware_config_id", b"hardware_config_id", "id", b"id", "model_id", b"model_id", "model_version_id", b"model_version_id", "parallelism", b"parallelism", "provenance", b"provenance", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "framework_id", b"framework_id", "hardware_config_id", b"hardware_config_id", "id", b"id", "model_id", b"model_id", "model_version_id", b"model_version_id", "organization_id", b"organization_id", "parallelism", b"parallelism", "provenance", b"provenance", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,12 +35,18 @@ class IngestServiceStub:
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
+    Who sees what. Results sent with a key that publishes are everybody's; others are seen by the key's organization alone.
+    Every method answers with what is public and what is the caller's organization's; anything else is not there: NOT_FOUND
+    by its id, and in no list, summary or statistic. A stream, its cursor and its rejections belong to the organization that
+    opened it, and it goes on with keys whose results are seen by the same. A key may be bound to hardware: a header that
+    names other hardware is refused as a whole.
+
     After a lost connection: ask GetStreamCursor (or read `opened.next_sequence`), send the same header again, and go on
     from there. A batch that was sent but not acknowledged may be sent again without looking.
 
     Errors of the streaming methods, with `ErrorInfo.reason`: INVALID_ARGUMENT (HEADER_MISSING, HEADER_REPEATED,
-    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), OUT_OF_RANGE (SEQUENCE_GAP
-    with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
+    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), PERMISSION_DENIED
+    (HARDWARE_NOT_ALLOWED), OUT_OF_RANGE (SEQUENCE_GAP with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
     stored, send it again). Messages are at most 4 MiB.
     """
 
@@ -105,12 +111,18 @@ class IngestServiceServicer:
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
+    Who sees what. Results sent with a key that publishes are everybody's; others are seen by the key's organization alone.
+    Every method answers with what is public and what is the caller's organization's; anything else is not there: NOT_FOUND
+    by its id, and in no list, summary or statistic. A stream, its cursor and its rejections belong to the organization that
+    opened it, and it goes on with keys whose results are seen by the same. A key may be bound to hardware: a header that
+    names other hardware is refused as a whole.
+
     After a lost connection: ask GetStreamCursor (or read `opened.next_sequence`), send the same header again, and go on
     from there. A batch that was sent but not acknowledged may be sent again without looking.
 
     Errors of the streaming methods, with `ErrorInfo.reason`: INVALID_ARGUMENT (HEADER_MISSING, HEADER_REPEATED,
-    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), OUT_OF_RANGE (SEQUENCE_GAP
-    with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
+    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), PERMISSION_DENIED
+    (HARDWARE_NOT_ALLOWED), OUT_OF_RANGE (SEQUENCE_GAP with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
     stored, send it again). Messages are at most 4 MiB.
     """
 
@@ -161,7 +173,8 @@ class IngestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDailyModelStats(self, request, context):
-        """Lists daily statistics of models. They have every result that was acknowledged before.
+        """Lists daily statistics of models. They have every result that was acknowledged before: public ones and those of the
+        caller's organization, for a caller without one those that are public.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -249,12 +262,18 @@ class IngestService:
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
+    Who sees what. Results sent with a key that publishes are everybody's; others are seen by the key's organization alone.
+    Every method answers with what is public and what is the caller's organization's; anything else is not there: NOT_FOUND
+    by its id, and in no list, summary or statistic. A stream, its cursor and its rejections belong to the organization that
+    opened it, and it goes on with keys whose results are seen by the same. A key may be bound to hardware: a header that
+    names other hardware is refused as a whole.
+
     After a lost connection: ask GetStreamCursor (or read `opened.next_sequence`), send the same header again, and go on
     from there. A batch that was sent but not acknowledged may be sent again without looking.
 
     Errors of the streaming methods, with `ErrorInfo.reason`: INVALID_ARGUMENT (HEADER_MISSING, HEADER_REPEATED,
-    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), OUT_OF_RANGE (SEQUENCE_GAP
-    with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
+    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), PERMISSION_DENIED
+    (HARDWARE_NOT_ALLOWED), OUT_OF_RANGE (SEQUENCE_GAP with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
     stored, send it again). Messages are at most 4 MiB.
     """
 

@@ -36,12 +36,18 @@ class IngestServiceStub:
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
+    Who sees what. Results sent with a key that publishes are everybody's; others are seen by the key's organization alone.
+    Every method answers with what is public and what is the caller's organization's; anything else is not there: NOT_FOUND
+    by its id, and in no list, summary or statistic. A stream, its cursor and its rejections belong to the organization that
+    opened it, and it goes on with keys whose results are seen by the same. A key may be bound to hardware: a header that
+    names other hardware is refused as a whole.
+
     After a lost connection: ask GetStreamCursor (or read `opened.next_sequence`), send the same header again, and go on
     from there. A batch that was sent but not acknowledged may be sent again without looking.
 
     Errors of the streaming methods, with `ErrorInfo.reason`: INVALID_ARGUMENT (HEADER_MISSING, HEADER_REPEATED,
-    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), OUT_OF_RANGE (SEQUENCE_GAP
-    with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
+    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), PERMISSION_DENIED
+    (HARDWARE_NOT_ALLOWED), OUT_OF_RANGE (SEQUENCE_GAP with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
     stored, send it again). Messages are at most 4 MiB.
     """
 
@@ -68,7 +74,9 @@ class IngestServiceStub:
     ListConfigSummaries: _grpc.UnaryUnaryMultiCallable[_result_query_pb2.ListConfigSummariesRequest, _result_query_pb2.ListConfigSummariesResponse]
     """Lists configurations with their runs condensed: what the ranking is made from."""
     ListDailyModelStats: _grpc.UnaryUnaryMultiCallable[_result_query_pb2.ListDailyModelStatsRequest, _result_query_pb2.ListDailyModelStatsResponse]
-    """Lists daily statistics of models. They have every result that was acknowledged before."""
+    """Lists daily statistics of models. They have every result that was acknowledged before: public ones and those of the
+    caller's organization, for a caller without one those that are public.
+    """
     QueryTimeSeries: _grpc.UnaryStreamMultiCallable[_time_series_pb2.QueryTimeSeriesRequest, _time_series_pb2.QueryTimeSeriesResponse]
     """Returns metrics over time, bucket by bucket, as one or more series; buckets without runs show as such.
 
@@ -88,12 +96,18 @@ class IngestServiceAsyncStub(IngestServiceStub):
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
+    Who sees what. Results sent with a key that publishes are everybody's; others are seen by the key's organization alone.
+    Every method answers with what is public and what is the caller's organization's; anything else is not there: NOT_FOUND
+    by its id, and in no list, summary or statistic. A stream, its cursor and its rejections belong to the organization that
+    opened it, and it goes on with keys whose results are seen by the same. A key may be bound to hardware: a header that
+    names other hardware is refused as a whole.
+
     After a lost connection: ask GetStreamCursor (or read `opened.next_sequence`), send the same header again, and go on
     from there. A batch that was sent but not acknowledged may be sent again without looking.
 
     Errors of the streaming methods, with `ErrorInfo.reason`: INVALID_ARGUMENT (HEADER_MISSING, HEADER_REPEATED,
-    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), OUT_OF_RANGE (SEQUENCE_GAP
-    with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
+    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), PERMISSION_DENIED
+    (HARDWARE_NOT_ALLOWED), OUT_OF_RANGE (SEQUENCE_GAP with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
     stored, send it again). Messages are at most 4 MiB.
     """
 
@@ -117,7 +131,9 @@ class IngestServiceAsyncStub(IngestServiceStub):
     ListConfigSummaries: _aio.UnaryUnaryMultiCallable[_result_query_pb2.ListConfigSummariesRequest, _result_query_pb2.ListConfigSummariesResponse]  # type: ignore[assignment]
     """Lists configurations with their runs condensed: what the ranking is made from."""
     ListDailyModelStats: _aio.UnaryUnaryMultiCallable[_result_query_pb2.ListDailyModelStatsRequest, _result_query_pb2.ListDailyModelStatsResponse]  # type: ignore[assignment]
-    """Lists daily statistics of models. They have every result that was acknowledged before."""
+    """Lists daily statistics of models. They have every result that was acknowledged before: public ones and those of the
+    caller's organization, for a caller without one those that are public.
+    """
     QueryTimeSeries: _aio.UnaryStreamMultiCallable[_time_series_pb2.QueryTimeSeriesRequest, _time_series_pb2.QueryTimeSeriesResponse]  # type: ignore[assignment]
     """Returns metrics over time, bucket by bucket, as one or more series; buckets without runs show as such.
 
@@ -136,12 +152,18 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     is stored already with the same content counts as a duplicate; so whatever is sent twice is stored once. Rows that are
     wrong are refused one by one with a reason, kept, and listed by ListRejections; the rest of their batch is stored.
 
+    Who sees what. Results sent with a key that publishes are everybody's; others are seen by the key's organization alone.
+    Every method answers with what is public and what is the caller's organization's; anything else is not there: NOT_FOUND
+    by its id, and in no list, summary or statistic. A stream, its cursor and its rejections belong to the organization that
+    opened it, and it goes on with keys whose results are seen by the same. A key may be bound to hardware: a header that
+    names other hardware is refused as a whole.
+
     After a lost connection: ask GetStreamCursor (or read `opened.next_sequence`), send the same header again, and go on
     from there. A batch that was sent but not acknowledged may be sent again without looking.
 
     Errors of the streaming methods, with `ErrorInfo.reason`: INVALID_ARGUMENT (HEADER_MISSING, HEADER_REPEATED,
-    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), OUT_OF_RANGE (SEQUENCE_GAP
-    with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
+    INVALID_FIELD, BATCH_TOO_LARGE, MALFORMED_MESSAGE), FAILED_PRECONDITION (HEADER_CHANGED), PERMISSION_DENIED
+    (HARDWARE_NOT_ALLOWED), OUT_OF_RANGE (SEQUENCE_GAP with metadata `expected_sequence`), UNAVAILABLE (DEPENDENCY_UNAVAILABLE with `RetryInfo`: nothing of the batch was
     stored, send it again). Messages are at most 4 MiB.
     """
 
@@ -205,7 +227,9 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _result_query_pb2.ListDailyModelStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_result_query_pb2.ListDailyModelStatsResponse, _abc.Awaitable[_result_query_pb2.ListDailyModelStatsResponse]]:
-        """Lists daily statistics of models. They have every result that was acknowledged before."""
+        """Lists daily statistics of models. They have every result that was acknowledged before: public ones and those of the
+        caller's organization, for a caller without one those that are public.
+        """
 
     @_abc_1.abstractmethod
     def QueryTimeSeries(

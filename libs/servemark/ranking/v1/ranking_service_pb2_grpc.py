@@ -38,6 +38,9 @@ class RankingServiceStub:
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
+    A caller sees the configurations that are public and those of its organization: others are no candidates, are in no
+    count, and cannot be named. Stored rankings, and the bounds of FIXED_BOUNDS, are of public configurations alone.
+
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
     `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
@@ -89,6 +92,9 @@ class RankingServiceServicer:
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
+    A caller sees the configurations that are public and those of its organization: others are no candidates, are in no
+    count, and cannot be named. Stored rankings, and the bounds of FIXED_BOUNDS, are of public configurations alone.
+
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
     `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
@@ -102,7 +108,8 @@ class RankingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetRankings(self, request, context):
-        """Returns the stored ranking of a use case with its default weights and limits.
+        """Returns the stored ranking of a use case with its default weights and limits. It is of public configurations: ask
+        Recommend for a ranking with those of your organization.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,6 +193,9 @@ class RankingService:
     in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
+
+    A caller sees the configurations that are public and those of its organization: others are no candidates, are in no
+    count, and cannot be named. Stored rankings, and the bounds of FIXED_BOUNDS, are of public configurations alone.
 
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
     `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).

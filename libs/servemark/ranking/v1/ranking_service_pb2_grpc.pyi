@@ -39,6 +39,9 @@ class RankingServiceStub:
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
+    A caller sees the configurations that are public and those of its organization: others are no candidates, are in no
+    count, and cannot be named. Stored rankings, and the bounds of FIXED_BOUNDS, are of public configurations alone.
+
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
     `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
@@ -52,7 +55,9 @@ class RankingServiceStub:
     no recommendation is not an error: its exclusion counts say which limit left how many out.
     """
     GetRankings: _grpc.UnaryUnaryMultiCallable[_ranking_pb2.GetRankingsRequest, _ranking_pb2.GetRankingsResponse]
-    """Returns the stored ranking of a use case with its default weights and limits."""
+    """Returns the stored ranking of a use case with its default weights and limits. It is of public configurations: ask
+    Recommend for a ranking with those of your organization.
+    """
     GetParetoFront: _grpc.UnaryUnaryMultiCallable[_pareto_pb2.GetParetoFrontRequest, _pareto_pb2.GetParetoFrontResponse]
     """Returns the configurations that no other is better than in every chosen metric."""
     CompareConfigurations: _grpc.UnaryUnaryMultiCallable[_compare_pb2.CompareConfigurationsRequest, _compare_pb2.CompareConfigurationsResponse]
@@ -74,6 +79,9 @@ class RankingServiceAsyncStub(RankingServiceStub):
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
 
+    A caller sees the configurations that are public and those of its organization: others are no candidates, are in no
+    count, and cannot be named. Stored rankings, and the bounds of FIXED_BOUNDS, are of public configurations alone.
+
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
     `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
     """
@@ -84,7 +92,9 @@ class RankingServiceAsyncStub(RankingServiceStub):
     no recommendation is not an error: its exclusion counts say which limit left how many out.
     """
     GetRankings: _aio.UnaryUnaryMultiCallable[_ranking_pb2.GetRankingsRequest, _ranking_pb2.GetRankingsResponse]  # type: ignore[assignment]
-    """Returns the stored ranking of a use case with its default weights and limits."""
+    """Returns the stored ranking of a use case with its default weights and limits. It is of public configurations: ask
+    Recommend for a ranking with those of your organization.
+    """
     GetParetoFront: _aio.UnaryUnaryMultiCallable[_pareto_pb2.GetParetoFrontRequest, _pareto_pb2.GetParetoFrontResponse]  # type: ignore[assignment]
     """Returns the configurations that no other is better than in every chosen metric."""
     CompareConfigurations: _aio.UnaryUnaryMultiCallable[_compare_pb2.CompareConfigurationsRequest, _compare_pb2.CompareConfigurationsResponse]  # type: ignore[assignment]
@@ -104,6 +114,9 @@ class RankingServiceServicer(metaclass=_abc_1.ABCMeta):
     in: a configuration without a figure for a criterion is left out, and the answer says so. The matrix follows new results
     within seconds; RefreshRankings makes it follow at once. Configurations of a model, model version, machine or framework
     that is archived take no part.
+
+    A caller sees the configurations that are public and those of its organization: others are no candidates, are in no
+    count, and cannot be named. Stored rankings, and the bounds of FIXED_BOUNDS, are of public configurations alone.
 
     Errors every method may answer, with `ErrorInfo.reason`: INVALID_ARGUMENT (INVALID_FIELD, with all wrong fields in
     `BadRequest`; USE_CASE_UNKNOWN, once all others are right), UNAVAILABLE (DEPENDENCY_UNAVAILABLE, with `RetryInfo`).
@@ -125,7 +138,9 @@ class RankingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ranking_pb2.GetRankingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ranking_pb2.GetRankingsResponse, _abc.Awaitable[_ranking_pb2.GetRankingsResponse]]:
-        """Returns the stored ranking of a use case with its default weights and limits."""
+        """Returns the stored ranking of a use case with its default weights and limits. It is of public configurations: ask
+        Recommend for a ranking with those of your organization.
+        """
 
     @_abc_1.abstractmethod
     def GetParetoFront(

@@ -43,7 +43,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_HEADER_REPEATED: _ErrorReason.ValueType  # 11
     """A second header was sent on one stream. INVALID_ARGUMENT."""
     ERROR_REASON_HEADER_CHANGED: _ErrorReason.ValueType  # 12
-    """The header differs from the one that opened this stream_id. FAILED_PRECONDITION; use a new stream_id."""
+    """The header differs from the one that opened this stream_id, or the stream is another organization's, or its results
+    are not to be seen by the same as those of the caller's key. FAILED_PRECONDITION; use a new stream_id.
+    """
     ERROR_REASON_SEQUENCE_GAP: _ErrorReason.ValueType  # 13
     """The batch's sequence is beyond the stream's cursor. OUT_OF_RANGE; metadata `expected_sequence` is where to go on."""
     ERROR_REASON_BATCH_TOO_LARGE: _ErrorReason.ValueType  # 14
@@ -86,6 +88,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_METHOD_NOT_OFFERED: _ErrorReason.ValueType  # 62
     """The method is not offered here. UNIMPLEMENTED."""
+    ERROR_REASON_HARDWARE_NOT_ALLOWED: _ErrorReason.ValueType  # 66
+    """The key is for results of other hardware than the header names. PERMISSION_DENIED; metadata `hardware` lists what the
+    key is not for. Nothing was stored.
+    """
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 70
     """A server this call depends on does not answer. UNAVAILABLE; `RetryInfo` says when to try again."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 71
@@ -124,7 +130,9 @@ ERROR_REASON_HEADER_MISSING: ErrorReason.ValueType  # 10
 ERROR_REASON_HEADER_REPEATED: ErrorReason.ValueType  # 11
 """A second header was sent on one stream. INVALID_ARGUMENT."""
 ERROR_REASON_HEADER_CHANGED: ErrorReason.ValueType  # 12
-"""The header differs from the one that opened this stream_id. FAILED_PRECONDITION; use a new stream_id."""
+"""The header differs from the one that opened this stream_id, or the stream is another organization's, or its results
+are not to be seen by the same as those of the caller's key. FAILED_PRECONDITION; use a new stream_id.
+"""
 ERROR_REASON_SEQUENCE_GAP: ErrorReason.ValueType  # 13
 """The batch's sequence is beyond the stream's cursor. OUT_OF_RANGE; metadata `expected_sequence` is where to go on."""
 ERROR_REASON_BATCH_TOO_LARGE: ErrorReason.ValueType  # 14
@@ -167,6 +175,10 @@ it. PLATFORM is ADMIN of the default organization.
 """
 ERROR_REASON_METHOD_NOT_OFFERED: ErrorReason.ValueType  # 62
 """The method is not offered here. UNIMPLEMENTED."""
+ERROR_REASON_HARDWARE_NOT_ALLOWED: ErrorReason.ValueType  # 66
+"""The key is for results of other hardware than the header names. PERMISSION_DENIED; metadata `hardware` lists what the
+key is not for. Nothing was stored.
+"""
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 70
 """A server this call depends on does not answer. UNAVAILABLE; `RetryInfo` says when to try again."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 71
