@@ -16,6 +16,7 @@ from uuid import UUID
 
 from servemark.runtime.errors import ServemarkError
 from servemark.type.v1.error_reason_pb2 import ErrorReason
+from services.gateway.key_limits import NO_OWN_LIMITS, OwnLimits
 from services.gateway.lookup import KeyLookup
 from services.gateway.store import ApiKey, KeyStore, NewKey
 
@@ -27,11 +28,12 @@ _NO_HMAC = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the key, whose it is, and what it may do."""
+    """Who calls: the key, whose it is, what it may do, and how much if not as much as all."""
 
     key_id: str
     organization_id: UUID
     scopes: frozenset[str]
+    limits: OwnLimits = NO_OWN_LIMITS
 
 
 def _letters(size: int) -> str:
@@ -79,7 +81,7 @@ class KeyChecker:
         matches = hmac.compare_digest(sent, stored.secret_hmac if stored else _NO_HMAC)
         if stored is None or not matches or not stored.active:
             raise key_invalid()
-        return Caller(stored.id, stored.organization_id, stored.scopes)
+        return Caller(stored.id, stored.organization_id, stored.scopes, stored.limits)
 
     async def still_good(self, caller: Caller) -> bool:
         """Whether the caller's key is still neither revoked nor expired; for long streams."""

@@ -1,7 +1,7 @@
 """The gateway's SQL: API keys and the log of what was done to them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from sqlalchemy import Select, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.runtime.database import Database
+from services.gateway.key_limits import NO_OWN_LIMITS, OwnLimits
 from services.gateway.tables import api_keys, audit_log
 
 
@@ -22,6 +23,7 @@ class StoredKey:
     secret_hmac: bytes
     scopes: frozenset[str]
     active: bool
+    limits: OwnLimits = NO_OWN_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ _SHOWN = (
     api_keys.c.revoked_at,
     api_keys.c.last_used_at,
 )
+_LIMITS = tuple(api_keys.c[field.name] for field in fields(OwnLimits))
 _ACTIVE = api_keys.c.revoked_at.is_(None) & or_(
     api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()
 )
@@ -89,6 +92,7 @@ class KeyStore:
             api_keys.c.organization_id,
             api_keys.c.secret_hmac,
             api_keys.c.scopes,
+            *_LIMITS,
             _ACTIVE.label("active"),
         ).where(api_keys.c.id == func.any(list(ids)))
         async with self._database.transaction() as connection:
@@ -100,6 +104,7 @@ class KeyStore:
                 secret_hmac=row.secret_hmac,
                 scopes=frozenset(row.scopes),
                 active=row.active,
+                limits=OwnLimits(**{column.name: getattr(row, column.name) for column in _LIMITS}),
             )
             for row in rows
         }
@@ -174,6 +179,26 @@ class KeyStore:
                 return _shown(revoked)
             row = (await connection.execute(select(*_SHOWN).where(mine))).one_or_none()
         return None if row is None else _shown(row)
+
+    async def set_limits(
+        self, organization_id: UUID, key_id: str, limits: OwnLimits, changed_by: str
+    ) -> bool:
+        """Gives a key limits of its own, all of them anew; False where the organization has none.
+
+        They hold in every gateway within two seconds.
+        """
+        async with self._database.transaction() as connection:
+            changed = await connection.execute(
+                update(api_keys)
+                .where((api_keys.c.id == key_id) & (api_keys.c.organization_id == organization_id))
+                .values(**asdict(limits))
+                .returning(api_keys.c.id)
+            )
+            if changed.one_or_none() is None:
+                return False
+            own = {name: value for name, value in asdict(limits).items() if value is not None}
+            await _log(connection, organization_id, changed_by, "api_key.set_limits", key_id, own)
+        return True
 
     async def record_use(self, ids: Sequence[str]) -> None:
         """Notes that these keys are in use now, to the minute."""

@@ -6,9 +6,12 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
+    Double,
     ForeignKey,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Table,
@@ -71,12 +74,34 @@ api_keys = Table(
     Column("revoked_at", _Time),
     Column("last_used_at", _Time),
     Column("created_by", Text, nullable=False),
+    # Where null, the limit is that of the gateway's settings.
+    Column("calls_per_second", Double),
+    Column("rows_per_second", Double),
+    Column("concurrent_calls", Integer),
+    Column("concurrent_streams", Integer),
+    Column("calls_per_day", BigInteger),
+    Column("rows_per_day", BigInteger),
+    CheckConstraint(
+        "least(calls_per_second, rows_per_second, concurrent_calls, concurrent_streams,"
+        " calls_per_day, rows_per_day) > 0",
+        name="limits_above_zero",
+    ),
     CheckConstraint("octet_length(secret_hmac) = 32", name="hmac_size"),
     CheckConstraint(
         "cardinality(scopes) > 0 AND scopes <@ ARRAY['READ', 'INGEST', 'CATALOG', 'ADMIN']",
         name="scopes_known",
     ),
     Index(None, "organization_id", "created_at", "id"),
+)
+
+# What each caller used on each UTC day. A key's row outlives the key.
+daily_use = Table(
+    "daily_use",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("caller", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
 )
 
 settings = Table(

@@ -35,7 +35,8 @@ _CANCELLATION_FOLLOWS_WITHIN = 0.005
 _UNLIMITED_SERVICES = ("grpc.health.v1.Health", "grpc.reflection.")
 
 Translator = Callable[[BaseException], ServemarkError | None]
-Admit = Callable[[str, Any], Awaitable[None]]
+Leave = Callable[[], None]
+Admit = Callable[[str, Any], Awaitable[Leave | None]]
 
 
 class _Malformed:
@@ -124,7 +125,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     `translators` turn exceptions of libraries (database, upstream calls) into `ServemarkError`.
     `admit` is asked before each call, with its method and context, and raises what refuses it; it
-    decides before the request is looked at, so a stranger learns nothing from a wrong request.
+    decides before the request is looked at, so a stranger learns nothing from a wrong request. What
+    it returns, if anything, is called when the call is over.
     Where the process is one of several on a port, every answer begins with the number of this
     `worker` in its metadata.
     """
@@ -239,6 +241,7 @@ class _Around:
         self._limited = not method.lstrip("/").startswith(_UNLIMITED_SERVICES)
         self._call = _Call(method, _request_id(context), time.perf_counter())
         self._timeout: asyncio.Timeout | None = None
+        self._leave: Leave | None = None
         self._labels = labels
 
     async def __aenter__(self) -> None:
@@ -271,7 +274,7 @@ class _Around:
                 retry_after=1.0,
             )
         if owner._admit is not None:
-            await owner._admit(self._call.method, self._context)
+            self._leave = await owner._admit(self._call.method, self._context)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
@@ -309,6 +312,8 @@ class _Around:
         owner, call = self._owner, self._call
         owner._metrics.in_flight.dec()
         owner._in_flight -= self._limited
+        if self._leave is not None:
+            self._leave()
         seconds = time.perf_counter() - call.started
         owner._metrics.handled.labels(*self._labels, call.code.name).inc()
         owner._metrics.latency.labels(*self._labels).observe(seconds)
