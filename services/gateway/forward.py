@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pool
 
 from servemark.runtime import deadline
 from servemark.runtime.errors import ServemarkError
+from servemark.runtime.interceptor import abort
 from servemark.runtime.server import INTERNAL_TOKEN_KEY
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.admission import current_caller
@@ -217,7 +218,7 @@ async def _end(upstream: Upstream, status: Status, context: Any) -> None:
             raise ServemarkError(
                 ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, "The time the call had is over."
             )
-    await context.abort(status.code, status.text, status.trailers)
+    await abort(context, status.code, status.text, status.trailers)
 
 
 def _away(upstream: Upstream) -> ServemarkError:

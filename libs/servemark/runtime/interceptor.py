@@ -8,9 +8,9 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from uuid import UUID, uuid4
 
 import grpc
@@ -32,6 +32,7 @@ log = structlog.get_logger()
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 WORKER_KEY = "x-servemark-worker"
 _CANCELLATION_FOLLOWS_WITHIN = 0.005
+_ABORT_SECONDS = 1.0
 _UNLIMITED_SERVICES = ("grpc.health.v1.Health", "grpc.reflection.")
 
 Translator = Callable[[BaseException], ServemarkError | None]
@@ -118,6 +119,20 @@ class _Call:
     started: float
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
+
+
+async def abort(
+    context: Any, code: grpc.StatusCode, text: str, trailers: Sequence[tuple[str, str | bytes]]
+) -> NoReturn:
+    """Ends a call with a status, also where its caller reads nothing.
+
+    The status lies behind what was sent before it. A caller who does not read that is told when it
+    does; meanwhile nothing else of the call is kept.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ABORT_SECONDS):
+            await context.abort(code, text, trailers)
+    raise grpc.aio.AbortError
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -304,8 +319,11 @@ class _Around:
         known = self._owner.translate(error)
         code, status = status_of(known, call.request_id)
         call.code, call.reason = code, reason_name(known.reason)
-        await self._context.abort(
-            code, known.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),)
+        await abort(
+            self._context,
+            code,
+            known.message,
+            ((STATUS_DETAILS_KEY, status.SerializeToString()),),
         )
 
     def _finish(self) -> None:
