@@ -91,9 +91,8 @@ class Forwarder(grpc.GenericRpcHandler):
         self, upstream: Upstream, path: str, message: bytes, context: Any
     ) -> bytes | None:
         metadata = self._metadata(context, current_caller())
-        with upstream.channel() as channel:
-            open_call: Any = channel.unary_unary(path)
-            call = open_call(message, timeout=deadline.remaining(), metadata=metadata)
+        with upstream.connection() as connection:
+            call = connection.unary(path)(message, timeout=deadline.remaining(), metadata=metadata)
             ending = Ending(call)
             answer: bytes | None
             try:
@@ -109,8 +108,8 @@ class Forwarder(grpc.GenericRpcHandler):
     ) -> None:
         caller = current_caller()
         metadata = self._metadata(context, caller)
-        with upstream.channel() as channel:
-            open_call: Any = channel.stream_stream(path)
+        with upstream.connection() as connection:
+            open_call: Any = connection.channel.stream_stream(path)
             call = open_call(timeout=deadline.remaining(), metadata=metadata)
             ending = Ending(call)
             motion = Motion(self._times)

@@ -24,7 +24,7 @@ from servemark.runtime.errors import (
     status_of,
     unavailable,
 )
-from servemark.runtime.telemetry import CallMetrics
+from servemark.runtime.telemetry import CallMetrics, MethodMetrics
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 
 log = structlog.get_logger()
@@ -161,6 +161,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._admit = admit
         self._head = () if worker is None else ((WORKER_KEY, str(worker)),)
         self._in_flight = 0
+        # As many as the server has methods: a name that nothing answers to is never kept.
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
@@ -171,6 +173,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         """The handler of the called method, wrapped; one that refuses where there is none."""
         method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
         handler = await continuation(handler_call_details)
         if handler is None:
             # Callers choose this name, so it must not become a label: each would stay for ever.
@@ -178,38 +183,40 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 grpc.stream_stream_rpc_method_handler(_not_offered), method, ("unknown", "unknown")
             )
         service, _, name = method.lstrip("/").rpartition("/")
-        return self._wrap(handler, method, (service, name))
+        self._wrapped[method] = self._wrap(handler, method, (service, name))
+        return self._wrapped[method]
 
     def _wrap(
-        self, handler: Any, method: str, labels: tuple[str, str]
+        self, handler: Any, method: str, names: tuple[str, str]
     ) -> "grpc.RpcMethodHandler[Any, Any]":
+        metrics = self._metrics.of_method(*names)
         parse = _lenient(handler.request_deserializer)
         serialize = _or_bytes(handler.response_serializer)
 
         if handler.request_streaming and handler.response_streaming:
 
             async def stream_stream(messages: AsyncIterator[Any], context: Any) -> None:
-                async with _Around(self, method, labels, context, streaming=True):
+                async with _Around(self, method, metrics, context, streaming=True):
                     await _send_answers(handler.stream_stream, _checked_stream(messages), context)
 
             return grpc.stream_stream_rpc_method_handler(stream_stream, parse, serialize)
         if handler.request_streaming:
 
             async def stream_unary(messages: AsyncIterator[Any], context: Any) -> Any:
-                async with _Around(self, method, labels, context, streaming=True):
+                async with _Around(self, method, metrics, context, streaming=True):
                     return await handler.stream_unary(_checked_stream(messages), context)
 
             return grpc.stream_unary_rpc_method_handler(stream_unary, parse, serialize)
         if handler.response_streaming:
 
             async def unary_stream(message: Any, context: Any) -> None:
-                async with _Around(self, method, labels, context, streaming=True):
+                async with _Around(self, method, metrics, context, streaming=True):
                     await _send_answers(handler.unary_stream, _checked(message), context)
 
             return grpc.unary_stream_rpc_method_handler(unary_stream, parse, serialize)
 
         async def unary_unary(message: Any, context: Any) -> Any:
-            async with _Around(self, method, labels, context, streaming=False):
+            async with _Around(self, method, metrics, context, streaming=False):
                 return await handler.unary_unary(_checked(message), context)
 
         return grpc.unary_unary_rpc_method_handler(unary_unary, parse, serialize)
@@ -245,7 +252,7 @@ class _Around:
         self,
         owner: CallInterceptor,
         method: str,
-        labels: tuple[str, str],
+        metrics: MethodMetrics,
         context: Any,
         *,
         streaming: bool,
@@ -257,11 +264,11 @@ class _Around:
         self._call = _Call(method, _request_id(context), time.perf_counter())
         self._timeout: asyncio.Timeout | None = None
         self._leave: Leave | None = None
-        self._labels = labels
+        self._metrics = metrics
 
     async def __aenter__(self) -> None:
         owner = self._owner
-        owner._metrics.started.labels(*self._labels).inc()
+        self._metrics.started.inc()
         owner._metrics.in_flight.inc()
         owner._in_flight += self._limited
         structlog.contextvars.bind_contextvars(request_id=self._call.request_id)
@@ -333,8 +340,8 @@ class _Around:
         if self._leave is not None:
             self._leave()
         seconds = time.perf_counter() - call.started
-        owner._metrics.handled.labels(*self._labels, call.code.name).inc()
-        owner._metrics.latency.labels(*self._labels).observe(seconds)
+        self._metrics.handled(call.code.name).inc()
+        self._metrics.latency.observe(seconds)
         if self._limited:
             log.info(
                 "call",

@@ -232,3 +232,15 @@ async def test_what_is_set_for_all_keys_holds_for_the_gateways_own_methods_too(
         await stand.admin.ListApiKeys(ListApiKeysRequest(), metadata=auth(key))
         no = await refused(stand.admin.ListApiKeys(ListApiKeysRequest(), metadata=auth(key)))
         assert_names(no, key, "RATE_LIMITED", "calls_per_second", "1")
+
+
+async def test_a_stream_that_the_rate_holds_back_is_not_idle(gateway_database: str) -> None:
+    async with running(gateway_database, stream_idle_seconds=1) as stand:
+        key = await stand.key("INGEST", rows_per_second=100)
+        call = stand.ingest.AppendResults(metadata=auth(key))
+        for sequence in range(3):
+            await call.write(columns(sequence, 300))
+        # The third waits three seconds and more.
+        assert [(await call.read()).ack.sequence for _ in range(3)] == [0, 1, 2]
+        no = await refused(call.read())
+        assert (no.code, no.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "STREAM_IDLE")
