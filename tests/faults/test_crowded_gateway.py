@@ -12,12 +12,12 @@ import pytest
 
 from servemark.ingest.v1 import result_stream_pb2 as pb
 from servemark.ingest.v1.result_query_pb2 import GetBenchmarkResultRequest
-from servemark.ingest.v1.time_series_pb2 import QueryTimeSeriesRequest
 from services.gateway.grants import GRANTS, STORAGE_SERVICE
 from tests.faults.conftest import Report
 from tests.faults.gateway_place import GatewayPlace, gateway_place
 from tests.faults.run import SECONDS
 from tests.faults.test_bounded_memory import MIB, memory
+from tests.rpc.gateway.behind import PADDED_ROWS
 from tests.rpc.gateway.stand import refused
 
 pytestmark = pytest.mark.faults
@@ -38,6 +38,15 @@ def batch(sequence: int, size: int = 0) -> pb.AppendResultsRequest:
     request.batch.sequence = sequence
     request.batch.columns.ids = bytes(16)
     request.batch.columns.detailed_metrics_json.append("x" * size)
+    return request
+
+
+def padded(sequence: int) -> pb.AppendResultsRequest:
+    """A batch that the services behind answer with 4 KiB."""
+    request = pb.AppendResultsRequest()
+    request.batch.sequence = sequence
+    for _ in range(PADDED_ROWS):
+        request.batch.rows.add()
     return request
 
 
@@ -133,9 +142,14 @@ async def test_a_stream_that_is_not_read_is_ended_and_holds_no_place(fresh_datab
     limits = {"stream_stall_seconds": 1, "key_concurrent_streams": 1}
     async with gateway_place(fresh_database, **limits) as place:
         stub = await place.ingest()
-        # Answered by as many messages as it asks for.
-        asked = QueryTimeSeriesRequest(page_size=2_000_000)
-        unread = stub.QueryTimeSeries(asked, metadata=place.key)
+        unread = stub.AppendResults(metadata=place.key)
+
+        async def send() -> None:
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                for sequence in range(10_000):
+                    await unread.write(padded(sequence))
+
+        sending = asyncio.create_task(send())
         await unread.read()
         assert (await refused(stub.AppendResults(metadata=place.key).read())).reason == (
             "TOO_MANY_CALLS"
@@ -153,6 +167,7 @@ async def test_a_stream_that_is_not_read_is_ended_and_holds_no_place(fresh_datab
             while await unread.read() is not grpc.aio.EOF:
                 pass
         assert await unread.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await sending
 
 
 async def test_malformed_messages_are_the_callers_mistake_each_time(

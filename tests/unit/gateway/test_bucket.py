@@ -21,6 +21,7 @@ def test_a_second_is_saved_up_and_no_more() -> None:
     assert bucket.wait_for(1) == pytest.approx(0.1)
     clock.now += 3600
     for _ in range(10):
+        assert bucket.wait_for(1) == 0
         bucket.take(1)
     assert bucket.wait_for(1) == pytest.approx(0.1)
 
