@@ -1,4 +1,4 @@
-"""Decides about every call before its request is looked at: key, then method, then scope."""
+"""Decides about every call before its request is looked at: key, method, scope, limits."""
 
 from contextvars import ContextVar
 from typing import Any
@@ -12,6 +12,7 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.errors import scope_missing
 from services.gateway.grants import GRANTS
 from services.gateway.keys import Caller, KeyChecker, bearer
+from services.gateway.limits import Leave, Limits
 from services.gateway.usage import UsageRecorder
 
 # A probe needs no secret, and the contract is no secret.
@@ -28,14 +29,18 @@ def current_caller() -> Caller:
 class Admission:
     """The gateway's door: everything but health and reflection needs a key with the scope."""
 
-    def __init__(self, keys: KeyChecker, usage: UsageRecorder) -> None:
+    def __init__(self, keys: KeyChecker, usage: UsageRecorder, limits: Limits) -> None:
         self._keys = keys
         self._usage = usage
+        self._limits = limits
 
-    async def __call__(self, method: str, context: Any) -> None:
-        """Lets the call in, or raises KEY_INVALID, METHOD_NOT_OFFERED or SCOPE_MISSING."""
+    async def __call__(self, method: str, context: Any) -> Leave | None:
+        """Lets the call in; what is returned has to be called when it is over.
+
+        Raises KEY_INVALID, METHOD_NOT_OFFERED, SCOPE_MISSING, or what `Limits` raises.
+        """
         if method.lstrip("/").rpartition("/")[0] in OPEN_SERVICES:
-            return
+            return None
         sent = [
             value for key, value in context.invocation_metadata() or () if key == "authorization"
         ]
@@ -51,3 +56,4 @@ class Admission:
         if not caller.may(scope):
             raise scope_missing(scope)
         _caller.set(caller)
+        return await self._limits.enter(caller, method)

@@ -15,6 +15,7 @@ from servemark.runtime.database import Database, translate_database_error
 from servemark.runtime.server import ServiceServer
 from servemark.runtime.settings import ServiceName
 from services.gateway.admission import Admission
+from services.gateway.daily_use import DailyUse
 from services.gateway.forward import Forwarder
 from services.gateway.grants import (
     ADMIN_SERVICE,
@@ -26,13 +27,16 @@ from services.gateway.grants import (
 )
 from services.gateway.jwks import KeySet
 from services.gateway.keys import KeyChecker
+from services.gateway.limits import LimitMetrics, Limits
 from services.gateway.lookup import KeyLookup
+from services.gateway.motion import StreamTimes
 from services.gateway.servicer import AdminServicer
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import KeyStore
 from services.gateway.store_audit import AuditStore
 from services.gateway.store_organizations import OrganizationStore
 from services.gateway.store_settings import SettingStore
+from services.gateway.store_use import UseStore
 from services.gateway.store_users import UserStore
 from services.gateway.tokens import IssuerTokens
 from services.gateway.upstream import Upstream
@@ -73,6 +77,10 @@ async def create(settings: GatewaySettings) -> App:
         tokens = IssuerTokens(settings.oidc_issuer, settings.oidc_audience, key_set, user_lookup)
     keys = KeyChecker(pepper, lookup, tokens)
     usage = UsageRecorder(store.record_use)
+    use_store = UseStore(database)
+    daily = DailyUse(use_store.load, use_store.add)
+    metrics = LimitMetrics()
+    limits = Limits(settings.key_limits, daily, metrics)
     upstreams = [
         Upstream(
             name,
@@ -87,8 +95,9 @@ async def create(settings: GatewaySettings) -> App:
         (ADMIN_SERVICE, *SERVICES_BEHIND),
         ready=lambda: readiness(database, upstreams),
         translators=(translate_database_error,),
-        admit=Admission(keys, usage),
+        admit=Admission(keys, usage, limits),
     )
+    metrics.show_in(server.registry)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
         AdminServicer(
             store,
@@ -104,14 +113,17 @@ async def create(settings: GatewaySettings) -> App:
     forwarder = Forwarder(
         upstreams,
         still_good=keys.still_good,
+        limits=limits,
+        times=StreamTimes(settings.stream_idle_seconds, settings.stream_stall_seconds),
         internal_token=None if token is None else token.get_secret_value(),
     )
     server.grpc.add_generic_rpc_handlers((forwarder,))
     return App(
         server,
-        [usage.run, *(upstream.cover for upstream in upstreams if upstream.workers > 1)],
+        [usage.run, daily.run, *(upstream.cover for upstream in upstreams if upstream.workers > 1)],
         [
             usage.write,
+            daily.write,
             lookup.close,
             user_lookup.close,
             *([key_set.close] if key_set else []),

@@ -15,12 +15,16 @@ from google.protobuf import descriptor_pool
 
 from servemark.runtime import deadline, tenancy
 from servemark.runtime.errors import ServemarkError
+from servemark.runtime.interceptor import abort
 from servemark.runtime.server import INTERNAL_TOKEN_KEY
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.admission import current_caller
 from services.gateway.ending import Ending, Status
 from services.gateway.keys import Caller, key_invalid
+from services.gateway.limits import Limits
 from services.gateway.metadata import REQUEST_ID, STATUS_DETAILS, back, onward
+from services.gateway.motion import Motion, StreamTimes
+from services.gateway.row_count import REQUEST_TYPES, rows_in
 from services.gateway.upstream import Upstream
 
 RECHECK_KEY_SECONDS = 1.0
@@ -34,7 +38,8 @@ StillGood = Callable[[Caller], Awaitable[bool]]
 class Forwarder(grpc.GenericRpcHandler):
     """A handler for every method of the services behind, made from their descriptors.
 
-    `still_good` is asked every second of an open stream whether its key still is.
+    `still_good` is asked every second of an open stream whether its key still is. Rows of ingest
+    streams go on as `limits` allow: a stream that is too fast is read more slowly.
     """
 
     def __init__(
@@ -42,9 +47,13 @@ class Forwarder(grpc.GenericRpcHandler):
         upstreams: Iterable[Upstream],
         *,
         still_good: StillGood,
+        limits: Limits,
+        times: StreamTimes,
         internal_token: str | None = None,
     ) -> None:
         self._still_good = still_good
+        self._limits = limits
+        self._times = times
         self._internal_token = internal_token
         self._handlers: Mapping[str, Any] = {
             f"/{upstream.name}/{method.name}": self._handler(upstream, method)
@@ -84,9 +93,8 @@ class Forwarder(grpc.GenericRpcHandler):
         self, upstream: Upstream, path: str, message: bytes, context: Any
     ) -> bytes | None:
         metadata = self._metadata(context, current_caller())
-        with upstream.channel() as channel:
-            open_call: Any = channel.unary_unary(path)
-            call = open_call(message, timeout=deadline.remaining(), metadata=metadata)
+        with upstream.connection() as connection:
+            call = connection.unary(path)(message, timeout=deadline.remaining(), metadata=metadata)
             ending = Ending(call)
             answer: bytes | None
             try:
@@ -102,19 +110,25 @@ class Forwarder(grpc.GenericRpcHandler):
     ) -> None:
         caller = current_caller()
         metadata = self._metadata(context, caller)
-        with upstream.channel() as channel:
-            open_call: Any = channel.stream_stream(path)
+        with upstream.connection() as connection:
+            open_call: Any = connection.channel.stream_stream(path)
             call = open_call(timeout=deadline.remaining(), metadata=metadata)
             ending = Ending(call)
-            up = asyncio.create_task(_upload(messages, call))
-            down = asyncio.create_task(_download(call, context))
-            watch = asyncio.create_task(self._watch_key(caller))
+            motion = Motion(self._times)
+            if path in REQUEST_TYPES:
+                messages = self._within_limits(messages, caller, motion)
+            up = asyncio.create_task(_upload(messages, call, motion))
+            down = asyncio.create_task(_download(call, context, motion))
+            watch = asyncio.create_task(self._watch(caller, motion))
             try:
                 await asyncio.wait((down, watch), return_when=asyncio.FIRST_COMPLETED)
                 if not down.done():
-                    raise key_invalid()
+                    raise watch.result()
                 await down
-                await _end(upstream, await ending.status(), context)
+                status = await ending.status()
+                if status.code is _Code.OK and up.done() and (refusal := up.result()) is not None:
+                    raise refusal
+                await _end(upstream, status, context)
             finally:
                 # Also where the caller went away: the service behind learns of it by this.
                 call.cancel()
@@ -122,35 +136,66 @@ class Forwarder(grpc.GenericRpcHandler):
                     task.cancel()
                 await asyncio.gather(up, down, watch, return_exceptions=True)
 
-    async def _watch_key(self, caller: Caller) -> None:
-        """Ends once the caller's key is no longer good."""
+    async def _within_limits(
+        self, messages: AsyncIterator[bytes], caller: Caller, motion: Motion
+    ) -> AsyncIterator[bytes]:
+        """The caller's messages, each once its rows may go on."""
+        async for message in messages:
+            rows = rows_in(message)
+            if rows:
+                motion.held_back = True
+                await self._limits.take_rows(caller, rows)
+                motion.held_back = False
+            yield message
+
+    async def _watch(self, caller: Caller, motion: Motion) -> ServemarkError:
+        """What a stream has to end with, once its key is no longer good or it moves no more."""
         while True:
             await asyncio.sleep(RECHECK_KEY_SECONDS)
+            problem = motion.problem()
+            if problem is not None:
+                limit, error = problem
+                self._limits.ended(limit)
+                return error
             try:
                 if not await self._still_good(caller):
-                    return
+                    return key_invalid()
             except ServemarkError:
                 # The database does not answer: nothing is known against the key.
                 continue
 
 
-async def _upload(messages: AsyncIterator[bytes], call: Any) -> None:
-    """Passes the caller's messages on, each once the one before has been taken."""
+async def _upload(
+    messages: AsyncIterator[bytes], call: Any, motion: Motion
+) -> ServemarkError | None:
+    """Passes the caller's messages on, each once the one before has been taken.
+
+    Where a limit ends them early, returns what the call is to end with: to the service it looks
+    finished, so that it answers everything it was sent.
+    """
+    refusal = None
     try:
-        async for message in messages:
-            await call.write(message)
+        try:
+            async for message in messages:
+                motion.received()
+                await call.write(message)
+        except ServemarkError as error:
+            refusal = error
         await call.done_writing()
     except (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
         # The call is over; its status says why.
-        return
+        return None
+    return refusal
 
 
-async def _download(call: Any, context: Any) -> None:
+async def _download(call: Any, context: Any, motion: Motion) -> None:
     """Passes the service's messages back, until there are no more."""
     await _send_head(call, context)
     try:
         async for answer in call:
+            motion.answering()
             await context.write(answer)
+            motion.answered()
     except grpc.aio.AioRpcError:
         # Its status is read where the call ends.
         return
@@ -174,7 +219,7 @@ async def _end(upstream: Upstream, status: Status, context: Any) -> None:
             raise ServemarkError(
                 ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, "The time the call had is over."
             )
-    await context.abort(status.code, status.text, status.trailers)
+    await abort(context, status.code, status.text, status.trailers)
 
 
 def _away(upstream: Upstream) -> ServemarkError:

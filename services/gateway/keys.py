@@ -19,6 +19,7 @@ from servemark.runtime.errors import ServemarkError
 from servemark.runtime.tenancy import Tenant
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.grants import allowed
+from services.gateway.key_limits import NO_OWN_LIMITS, OwnLimits
 from services.gateway.lookup import KeyLookup
 from services.gateway.store import ApiKey, KeyStore, NewKey, StoredKey
 from services.gateway.tables import DEFAULT_ORGANIZATION_ID
@@ -33,7 +34,7 @@ _DOTS_OF_TOKEN = 2
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the key, whose it is, and what it may do.
+    """Who calls: the key, whose it is, and what it may do, and how much if not as much as all.
 
     `hardware` are the names of the hardware it may send results for; none: any. `publishes` says
     whether what it sends is public. `user_id` is the user the key belongs to, if it does.
@@ -49,6 +50,7 @@ class Caller:
     publishes: bool = False
     proof: bytes = field(default=b"", repr=False)
     ends_at: float | None = None
+    limits: OwnLimits = NO_OWN_LIMITS
 
     @property
     def of_platform(self) -> bool:
@@ -138,6 +140,7 @@ class KeyChecker:
             user_id=stored.user_id,
             publishes=stored.publishes,
             proof=sent,
+            limits=stored.limits,
         )
 
     async def still_good(self, caller: Caller) -> bool:

@@ -1,11 +1,12 @@
-"""The gateway's settings: those of every service, the keys' pepper, and who issues tokens."""
+"""The gateway's settings: those of every service, the pepper, who issues tokens, and limits."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from servemark.runtime.settings import PREFIX, ServiceSettings
+from services.gateway.key_limits import KeyLimits
 
 MIN_PEPPER_LENGTH = 32
 
@@ -15,12 +16,21 @@ class GatewaySettings(ServiceSettings):
 
     Every gateway of one database needs the same; another one makes every key invalid.
     Tokens are taken where all three of `SERVEMARK_OIDC_…` are set.
+    `SERVEMARK_KEY_…` are the limits of a key that has none of its own.
     """
 
     key_pepper: SecretStr
     oidc_issuer: str = ""
     oidc_audience: str = ""
     oidc_jwks_url: str = ""
+    key_calls_per_second: float = Field(default=2_000, gt=0)
+    key_rows_per_second: float = Field(default=1_000_000, gt=0)
+    key_concurrent_calls: int = Field(default=400, ge=1)
+    key_concurrent_streams: int = Field(default=400, ge=1)
+    key_calls_per_day: int = Field(default=50_000_000, ge=1)
+    key_rows_per_day: int = Field(default=1_000_000_000, ge=1)
+    stream_idle_seconds: float = Field(default=300, ge=1)
+    stream_stall_seconds: float = Field(default=60, ge=1)
 
     @field_validator("key_pepper")
     @classmethod
@@ -51,6 +61,18 @@ class GatewaySettings(ServiceSettings):
             names = ", ".join(f"{PREFIX}OIDC_{name}" for name in ("ISSUER", "AUDIENCE", "JWKS_URL"))
             raise ValueError(f"{names}: set all three or none")
         return self
+
+    @property
+    def key_limits(self) -> KeyLimits:
+        """The limits of a key that has none of its own."""
+        return KeyLimits(
+            calls_per_second=self.key_calls_per_second,
+            rows_per_second=self.key_rows_per_second,
+            concurrent_calls=self.key_concurrent_calls,
+            concurrent_streams=self.key_concurrent_streams,
+            calls_per_day=self.key_calls_per_day,
+            rows_per_day=self.key_rows_per_day,
+        )
 
 
 def _on_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """The SQL of API keys."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.runtime.database import Database
+from services.gateway.key_limits import NO_OWN_LIMITS, OwnLimits
 from services.gateway.store_audit import log_change
 from services.gateway.store_settings import publishes_by_default
 from services.gateway.tables import api_keys, users
@@ -43,6 +44,7 @@ class StoredKey:
     hardware: frozenset[str] = frozenset()
     user_id: UUID | None = None
     publishes: bool = False
+    limits: OwnLimits = NO_OWN_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ _SHOWN = (
     api_keys.c.previous_until,
 )
 _USER_ENDED = exists().where(users.c.id == api_keys.c.user_id, users.c.disabled_at.is_not(None))
+_LIMITS = tuple(api_keys.c[field.name] for field in fields(OwnLimits))
 _ACTIVE = (
     api_keys.c.revoked_at.is_(None)
     & or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now())
@@ -127,6 +130,7 @@ class KeyStore:
             api_keys.c.organization_id,
             api_keys.c.secret_hmac,
             api_keys.c.scopes,
+            *_LIMITS,
             _ACTIVE.label("active"),
             case((api_keys.c.previous_until > func.now(), api_keys.c.previous_hmac)).label(
                 "previous_hmac"
@@ -148,6 +152,7 @@ class KeyStore:
                 hardware=frozenset(row.hardware),
                 user_id=row.user_id,
                 publishes=row.publishes,
+                limits=OwnLimits(**{column.name: getattr(row, column.name) for column in _LIMITS}),
             )
             for row in rows
         }
@@ -265,6 +270,28 @@ class KeyStore:
                     connection, organization_id, revoked_by, "api_key.revoke", key_id, {}
                 )
             return await _one_or_none(connection, mine)
+
+    async def set_limits(
+        self, organization_id: UUID, key_id: str, limits: OwnLimits, changed_by: str
+    ) -> bool:
+        """Gives a key limits of its own, all of them anew; False where the organization has none.
+
+        They hold in every gateway within two seconds.
+        """
+        async with self._database.transaction() as connection:
+            changed = await connection.execute(
+                update(api_keys)
+                .where(_of(organization_id, key_id))
+                .values(**asdict(limits))
+                .returning(api_keys.c.id)
+            )
+            if changed.one_or_none() is None:
+                return False
+            own = {name: value for name, value in asdict(limits).items() if value is not None}
+            await log_change(
+                connection, organization_id, changed_by, "api_key.set_limits", key_id, own
+            )
+        return True
 
     async def record_use(self, ids: Sequence[str]) -> None:
         """Notes that these keys are in use now, to the minute."""

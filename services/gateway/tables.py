@@ -7,9 +7,12 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
+    Double,
     ForeignKey,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Table,
@@ -87,6 +90,18 @@ api_keys = Table(
     # The secret before the last rotation, and until when it works.
     Column("previous_hmac", LargeBinary),
     Column("previous_until", _Time),
+    # Where null, the limit is that of the gateway's settings.
+    Column("calls_per_second", Double),
+    Column("rows_per_second", Double),
+    Column("concurrent_calls", Integer),
+    Column("concurrent_streams", Integer),
+    Column("calls_per_day", BigInteger),
+    Column("rows_per_day", BigInteger),
+    CheckConstraint(
+        "least(calls_per_second, rows_per_second, concurrent_calls, concurrent_streams,"
+        " calls_per_day, rows_per_day) > 0",
+        name="limits_above_zero",
+    ),
     CheckConstraint("octet_length(secret_hmac) = 32", name="hmac_size"),
     CheckConstraint("octet_length(previous_hmac) = 32", name="previous_hmac_size"),
     CheckConstraint(
@@ -97,6 +112,16 @@ api_keys = Table(
         name="scopes_known",
     ),
     Index(None, "organization_id", "created_at", "id"),
+)
+
+# What each caller used on each UTC day. A key's row outlives the key.
+daily_use = Table(
+    "daily_use",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("caller", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
 )
 
 settings = Table(

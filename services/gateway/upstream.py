@@ -8,8 +8,8 @@ opened until each of them has one, and a call goes to the one that has the fewes
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -26,22 +26,30 @@ _TRIES: Final = 4
 _MOST_TRIES: Final = 32
 
 
-class _Connection:
+class Connection:
     """A connection, the calls on it now, and the worker that it led to when it was last asked."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
+        self._unary: dict[str, Any] = {}
         self.calls = 0
         self.worker: str | None = None
 
     @contextmanager
-    def call(self) -> Iterator[grpc.aio.Channel]:
-        """The channel, for the time of a call: meanwhile it is not closed."""
+    def call(self) -> Iterator["Connection"]:
+        """The connection, for the time of a call: meanwhile its channel is not closed."""
         self.calls += 1
         try:
-            yield self.channel
+            yield self
         finally:
             self.calls -= 1
+
+    def unary(self, path: str) -> Any:
+        """What opens a call of a method with one message each way, as bytes; made once."""
+        opener = self._unary.get(path)
+        if opener is None:
+            opener = self._unary[path] = self.channel.unary_unary(path)
+        return opener
 
 
 class Upstream:
@@ -56,16 +64,13 @@ class Upstream:
         self.name = name
         self._open_channel = open_channel
         self.workers = workers
-        self._connections = [_Connection(open_channel())]
+        self._connections = [Connection(open_channel())]
 
-    @contextmanager
-    def channel(self) -> Iterator[grpc.aio.Channel]:
-        """A channel with room for one more call, for the time of that call."""
-        connection = self._with_room()
-        with connection.call() as channel:
-            yield channel
+    def connection(self) -> AbstractContextManager[Connection]:
+        """A connection with room for one more call, for the time of that call."""
+        return self._with_room().call()
 
-    def _with_room(self) -> _Connection:
+    def _with_room(self) -> Connection:
         """The connection with the fewest calls of the worker with the fewest.
 
         One that did not answer when it was asked comes last.
@@ -79,7 +84,7 @@ class Upstream:
             if connection.calls < CALLS_PER_CONNECTION
         ]
         if not roomy:
-            self._connections.append(_Connection(self._open_channel()))
+            self._connections.append(Connection(self._open_channel()))
             return self._connections[-1]
         return min(roomy, key=lambda one: (one.worker is None, calls_of[one.worker], one.calls))
 
@@ -99,17 +104,17 @@ class Upstream:
         known = {one.worker for one in self._connections} - {None}
         # While nobody answers, or nobody says which worker it is, there is nothing to look for.
         tries = _TRIES * (self.workers - len(known)) if known else 0
-        fresh = [_Connection(self._open_channel()) for _ in range(min(tries, _MOST_TRIES))]
+        fresh = [Connection(self._open_channel()) for _ in range(min(tries, _MOST_TRIES))]
         await self._ask(fresh)
         self._connections += [one for one in fresh if one.worker is not None]
         needless = [one for one in fresh if one.worker is None] + self._take_out_repeats()
         for one in needless:
             await one.channel.close()
 
-    def _take_out_repeats(self) -> list[_Connection]:
+    def _take_out_repeats(self) -> list[Connection]:
         """Takes out connections without calls whose workers others before them lead to."""
-        kept: list[_Connection] = []
-        repeats: list[_Connection] = []
+        kept: list[Connection] = []
+        repeats: list[Connection] = []
         led_to: set[str | None] = set()
         for one in self._connections:
             repeated = one.worker is not None and one.worker in led_to
@@ -118,14 +123,14 @@ class Upstream:
         self._connections = kept
         return repeats
 
-    async def _ask(self, connections: Iterable[_Connection], timeout: float = 1.0) -> list[bool]:
+    async def _ask(self, connections: Iterable[Connection], timeout: float = 1.0) -> list[bool]:
         """Which of the connections lead to a process that serves; notes which worker it is."""
         return await asyncio.gather(*(self._ask_one(one, timeout) for one in connections))
 
-    async def _ask_one(self, connection: _Connection, timeout: float) -> bool:
+    async def _ask_one(self, connection: Connection, timeout: float) -> bool:
         request = health_pb2.HealthCheckRequest(service=self.name)
-        with connection.call() as channel:
-            check = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
+        with connection.call():
+            check = health_pb2_grpc.HealthStub(connection.channel).Check(request, timeout=timeout)
             try:
                 answer = await check
             except grpc.aio.AioRpcError:

@@ -206,7 +206,8 @@ def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
     for start in range(0, matters.size, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         parts = np.concatenate([part[:, block] for part in rivals.own])
-        matters[block] |= (coefficients @ parts < 0).any(axis=0)
+        found: Floats = coefficients @ parts
+        matters[block] |= (found < 0).any(axis=0)
     return rivals.take(np.flatnonzero(matters))
 
 
@@ -224,8 +225,9 @@ def _coefficients(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> 
         rest = (n_a * first + n_own_a * middle, -(p_a * first + p_own_a * middle))
         own = (n_a * middle + n_own_a * last, -(p_a * middle + p_own_a * last))
         each = (r * rivals.rest_of_own + np.diagflat(o) for r, o in zip(rest, own, strict=True))
-        rows.append(np.hstack([*each]))
-    return np.vstack(rows)
+        rows.append(np.hstack(list(each)))
+    found: Floats = np.vstack(rows)
+    return found
 
 
 def _first_ahead(rivals: _Rivals, share: Floats) -> tuple[Floats, Floats]:

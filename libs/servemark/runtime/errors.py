@@ -39,6 +39,11 @@ STATUS_OF_REASON: Mapping[int, grpc.StatusCode] = {
     ErrorReason.ERROR_REASON_DEPENDENCY_UNAVAILABLE: _Code.UNAVAILABLE,
     ErrorReason.ERROR_REASON_OVERLOADED: _Code.RESOURCE_EXHAUSTED,
     ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED: _Code.DEADLINE_EXCEEDED,
+    ErrorReason.ERROR_REASON_RATE_LIMITED: _Code.RESOURCE_EXHAUSTED,
+    ErrorReason.ERROR_REASON_TOO_MANY_CALLS: _Code.RESOURCE_EXHAUSTED,
+    ErrorReason.ERROR_REASON_QUOTA_EXCEEDED: _Code.RESOURCE_EXHAUSTED,
+    ErrorReason.ERROR_REASON_STREAM_IDLE: _Code.DEADLINE_EXCEEDED,
+    ErrorReason.ERROR_REASON_STREAM_STALLED: _Code.DEADLINE_EXCEEDED,
     ErrorReason.ERROR_REASON_INTERNAL: _Code.INTERNAL,
 }
 
@@ -75,11 +80,19 @@ class FieldViolation:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaViolation:
+    """A limit that was met: whose it is (`api_key:…`) and how much it allows."""
+
+    subject: str
+    description: str
+
+
 class ServemarkError(Exception):
     """A call cannot be answered, for a reason the caller can act on.
 
     `reason` is an `ErrorReason`, `message` a sentence that says what to do, `metadata` what a
-    program needs for it, `retry_after` seconds until a repeat may succeed.
+    program needs for it, `retry_after` seconds until a repeat may succeed, `quota` the limit met.
     """
 
     def __init__(
@@ -89,6 +102,7 @@ class ServemarkError(Exception):
         *,
         metadata: Mapping[str, str] | None = None,
         violations: Sequence[FieldViolation] = (),
+        quota: QuotaViolation | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
@@ -96,6 +110,7 @@ class ServemarkError(Exception):
         self.message = message
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
+        self.quota = quota
         self.retry_after = retry_after
 
 
@@ -143,6 +158,10 @@ def status_of(error: ServemarkError, request_id: str) -> tuple[grpc.StatusCode, 
             if bad.ByteSize() > _MAX_VIOLATION_BYTES:
                 break
         details.append(_pack(bad))
+    if error.quota is not None:
+        failure = error_details_pb2.QuotaFailure()
+        failure.violations.add(subject=error.quota.subject, description=error.quota.description)
+        details.append(_pack(failure))
     if error.retry_after is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after * 1e9))

@@ -8,9 +8,9 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from uuid import UUID, uuid4
 
 import grpc
@@ -24,7 +24,7 @@ from servemark.runtime.errors import (
     status_of,
     unavailable,
 )
-from servemark.runtime.telemetry import CallMetrics
+from servemark.runtime.telemetry import CallMetrics, MethodMetrics
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 
 log = structlog.get_logger()
@@ -32,10 +32,12 @@ log = structlog.get_logger()
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 WORKER_KEY = "x-servemark-worker"
 _CANCELLATION_FOLLOWS_WITHIN = 0.005
+_ABORT_SECONDS = 1.0
 _UNLIMITED_SERVICES = ("grpc.health.v1.Health", "grpc.reflection.")
 
 Translator = Callable[[BaseException], ServemarkError | None]
-Admit = Callable[[str, Any], Awaitable[None]]
+Leave = Callable[[], None]
+Admit = Callable[[str, Any], Awaitable[Leave | None]]
 
 
 class _Malformed:
@@ -119,12 +121,27 @@ class _Call:
     reason: str = ""
 
 
+async def abort(
+    context: Any, code: grpc.StatusCode, text: str, trailers: Sequence[tuple[str, str | bytes]]
+) -> NoReturn:
+    """Ends a call with a status, also where its caller reads nothing.
+
+    The status lies behind what was sent before it. A caller who does not read that is told when it
+    does; meanwhile nothing else of the call is kept.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ABORT_SECONDS):
+            await context.abort(code, text, trailers)
+    raise grpc.aio.AbortError
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of a server.
 
     `translators` turn exceptions of libraries (database, upstream calls) into `ServemarkError`.
     `admit` is asked before each call, with its method and context, and raises what refuses it; it
-    decides before the request is looked at, so a stranger learns nothing from a wrong request.
+    decides before the request is looked at, so a stranger learns nothing from a wrong request. What
+    it returns, if anything, is called when the call is over.
     Where the process is one of several on a port, every answer begins with the number of this
     `worker` in its metadata.
     """
@@ -144,6 +161,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._admit = admit
         self._head = () if worker is None else ((WORKER_KEY, str(worker)),)
         self._in_flight = 0
+        # As many as the server has methods: a name that nothing answers to is never kept.
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
@@ -154,6 +173,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         """The handler of the called method, wrapped; one that refuses where there is none."""
         method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
         handler = await continuation(handler_call_details)
         if handler is None:
             # Callers choose this name, so it must not become a label: each would stay for ever.
@@ -161,38 +183,40 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 grpc.stream_stream_rpc_method_handler(_not_offered), method, ("unknown", "unknown")
             )
         service, _, name = method.lstrip("/").rpartition("/")
-        return self._wrap(handler, method, (service, name))
+        self._wrapped[method] = self._wrap(handler, method, (service, name))
+        return self._wrapped[method]
 
     def _wrap(
-        self, handler: Any, method: str, labels: tuple[str, str]
+        self, handler: Any, method: str, names: tuple[str, str]
     ) -> "grpc.RpcMethodHandler[Any, Any]":
+        metrics = self._metrics.of_method(*names)
         parse = _lenient(handler.request_deserializer)
         serialize = _or_bytes(handler.response_serializer)
 
         if handler.request_streaming and handler.response_streaming:
 
             async def stream_stream(messages: AsyncIterator[Any], context: Any) -> None:
-                async with _Around(self, method, labels, context, streaming=True):
+                async with _Around(self, method, metrics, context, streaming=True):
                     await _send_answers(handler.stream_stream, _checked_stream(messages), context)
 
             return grpc.stream_stream_rpc_method_handler(stream_stream, parse, serialize)
         if handler.request_streaming:
 
             async def stream_unary(messages: AsyncIterator[Any], context: Any) -> Any:
-                async with _Around(self, method, labels, context, streaming=True):
+                async with _Around(self, method, metrics, context, streaming=True):
                     return await handler.stream_unary(_checked_stream(messages), context)
 
             return grpc.stream_unary_rpc_method_handler(stream_unary, parse, serialize)
         if handler.response_streaming:
 
             async def unary_stream(message: Any, context: Any) -> None:
-                async with _Around(self, method, labels, context, streaming=True):
+                async with _Around(self, method, metrics, context, streaming=True):
                     await _send_answers(handler.unary_stream, _checked(message), context)
 
             return grpc.unary_stream_rpc_method_handler(unary_stream, parse, serialize)
 
         async def unary_unary(message: Any, context: Any) -> Any:
-            async with _Around(self, method, labels, context, streaming=False):
+            async with _Around(self, method, metrics, context, streaming=False):
                 return await handler.unary_unary(_checked(message), context)
 
         return grpc.unary_unary_rpc_method_handler(unary_unary, parse, serialize)
@@ -228,7 +252,7 @@ class _Around:
         self,
         owner: CallInterceptor,
         method: str,
-        labels: tuple[str, str],
+        metrics: MethodMetrics,
         context: Any,
         *,
         streaming: bool,
@@ -239,11 +263,12 @@ class _Around:
         self._limited = not method.lstrip("/").startswith(_UNLIMITED_SERVICES)
         self._call = _Call(method, _request_id(context), time.perf_counter())
         self._timeout: asyncio.Timeout | None = None
-        self._labels = labels
+        self._leave: Leave | None = None
+        self._metrics = metrics
 
     async def __aenter__(self) -> None:
         owner = self._owner
-        owner._metrics.started.labels(*self._labels).inc()
+        self._metrics.started.inc()
         owner._metrics.in_flight.inc()
         owner._in_flight += self._limited
         structlog.contextvars.bind_contextvars(request_id=self._call.request_id)
@@ -271,7 +296,7 @@ class _Around:
                 retry_after=1.0,
             )
         if owner._admit is not None:
-            await owner._admit(self._call.method, self._context)
+            self._leave = await owner._admit(self._call.method, self._context)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
@@ -301,17 +326,22 @@ class _Around:
         known = self._owner.translate(error)
         code, status = status_of(known, call.request_id)
         call.code, call.reason = code, reason_name(known.reason)
-        await self._context.abort(
-            code, known.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),)
+        await abort(
+            self._context,
+            code,
+            known.message,
+            ((STATUS_DETAILS_KEY, status.SerializeToString()),),
         )
 
     def _finish(self) -> None:
         owner, call = self._owner, self._call
         owner._metrics.in_flight.dec()
         owner._in_flight -= self._limited
+        if self._leave is not None:
+            self._leave()
         seconds = time.perf_counter() - call.started
-        owner._metrics.handled.labels(*self._labels, call.code.name).inc()
-        owner._metrics.latency.labels(*self._labels).observe(seconds)
+        self._metrics.handled(call.code.name).inc()
+        self._metrics.latency.observe(seconds)
         if self._limited:
             log.info(
                 "call",

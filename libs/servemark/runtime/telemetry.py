@@ -90,6 +90,28 @@ class CallMetrics:
             multiprocess_mode="livesum",
         )
 
+    def of_method(self, service: str, method: str) -> "MethodMetrics":
+        """The counters of one method, found once and not with each call."""
+        return MethodMetrics(self, service, method)
+
+
+class MethodMetrics:
+    """The counters of one method."""
+
+    def __init__(self, metrics: CallMetrics, service: str, method: str) -> None:
+        self.started = metrics.started.labels(service, method)
+        self.latency = metrics.latency.labels(service, method)
+        self._all_handled = metrics.handled
+        self._names = (service, method)
+        self._handled: dict[str, Counter] = {}
+
+    def handled(self, code: str) -> Counter:
+        """How many calls ended with a status code."""
+        counter = self._handled.get(code)
+        if counter is None:
+            counter = self._handled[code] = self._all_handled.labels(*self._names, code)
+        return counter
+
 
 @contextmanager
 def metrics_page(host: str, port: int, registry: CollectorRegistry) -> Iterator[None]:

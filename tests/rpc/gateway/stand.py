@@ -18,6 +18,7 @@ from servemark.runtime.database import Database
 from servemark.runtime.ending import end_tasks
 from servemark.runtime.settings import ServiceSettings
 from services.gateway.app import create
+from services.gateway.key_limits import OwnLimits
 from services.gateway.keys import create_key_row
 from services.gateway.settings import GatewaySettings
 from services.gateway.store import KeyStore
@@ -78,9 +79,10 @@ class Stand:
         name: str = "a test",
         expires_at: datetime | None = None,
         organization_id: UUID = DEFAULT_ORGANIZATION_ID,
+        **limits: float,
     ) -> str:
-        """A new key, straight from the database."""
-        _, text = await create_key_row(
+        """A new key, straight from the database; `limits` are those it has of its own."""
+        made, text = await create_key_row(
             self.store,
             PEPPER,
             organization_id=organization_id,
@@ -89,6 +91,9 @@ class Stand:
             expires_at=expires_at,
             created_by="tests",
         )
+        if limits:
+            own = OwnLimits(**limits)  # type: ignore[arg-type]
+            assert await self.store.set_limits(organization_id, made.id, own, "tests")
         return text
 
 
@@ -128,6 +133,7 @@ class Refusal:
     metadata: dict[str, str]
     fields: tuple[str, ...]
     retry_seconds: float | None
+    quota: tuple[tuple[str, str], ...]
     raw: bytes
 
 
@@ -136,15 +142,17 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     raw = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
     assert isinstance(raw, bytes)
     status = status_pb2.Status.FromString(raw)
-    info, bad, retry = (
+    info, bad, retry, quota = (
         error_details_pb2.ErrorInfo(),
         error_details_pb2.BadRequest(),
         error_details_pb2.RetryInfo(),
+        error_details_pb2.QuotaFailure(),
     )
     seconds = None
     for detail in status.details:
         detail.Unpack(info)
         detail.Unpack(bad)
+        detail.Unpack(quota)
         if detail.Unpack(retry):
             seconds = retry.retry_delay.ToTimedelta().total_seconds()
     return Refusal(
@@ -154,6 +162,7 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
         dict(info.metadata),
         tuple(violation.field for violation in bad.field_violations),
         seconds,
+        tuple((violation.subject, violation.description) for violation in quota.violations),
         raw,
     )
 

@@ -11,8 +11,12 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from servemark.runtime.server import ServiceServer
 from services.gateway import admission
+from services.gateway.daily_use import DailyUse, Uses
 from services.gateway.forward import Forwarder
+from services.gateway.key_limits import KeyLimits
 from services.gateway.keys import Caller
+from services.gateway.limits import LimitMetrics, Limits
+from services.gateway.motion import StreamTimes
 from services.gateway.upstream import Upstream
 from tests.rpc.gateway.stand import refused
 from tests.rpc.runtime.fixture_server import KINDS, SERVICE, Message, Running, serving, settings_for
@@ -50,6 +54,15 @@ async def _still_good(caller: Caller) -> bool:
     return True
 
 
+async def _nothing(_: Any) -> Uses:
+    return {}
+
+
+def _limits() -> Limits:
+    most = KeyLimits(1e9, 1e9, 10**9, 10**9, 10**9, 10**9)
+    return Limits(most, DailyUse(_nothing, _nothing), LimitMetrics())
+
+
 async def _ready() -> bool:
     return True
 
@@ -63,7 +76,10 @@ async def through() -> AsyncIterator[Running]:
             SERVICE, lambda: grpc.aio.insecure_channel(f"127.0.0.1:{behind.server.port}")
         )
         front = ServiceServer(settings_for(), "gateway", (), ready=_ready, admit=_somebody)
-        front.grpc.add_generic_rpc_handlers((Forwarder((upstream,), still_good=_still_good),))
+        forwarder = Forwarder(
+            (upstream,), still_good=_still_good, limits=_limits(), times=StreamTimes(60, 60)
+        )
+        front.grpc.add_generic_rpc_handlers((forwarder,))
         await front.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{front.port}") as channel:
             yield Running(front, behind.kinds, channel, {})

@@ -8,14 +8,13 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
-import grpc
 import pytest
 
 from servemark.ingest.v1 import result_stream_pb2 as pb
 from servemark.runtime.channels import open_channel
 from servemark.runtime.settings import ServiceSettings
 from services.gateway.grants import INGEST_SERVICE
-from services.gateway.upstream import CALLS_PER_CONNECTION, Upstream
+from services.gateway.upstream import CALLS_PER_CONNECTION, Connection, Upstream
 from tests.rpc.gateway.behind import Behind
 from tests.rpc.gateway.stand import auth, running
 from tests.support.stack import free_block
@@ -67,10 +66,9 @@ async def covered(upstream: Upstream, workers: int) -> None:
     raise AssertionError(f"{len(upstream._connections)} connections for {workers} workers")
 
 
-async def reached(channel: grpc.aio.Channel) -> str:
-    """The worker that a call on the channel reaches."""
-    method: Any = channel.unary_unary(CURSOR)
-    call = method(b"", timeout=5)
+async def reached(connection: Connection) -> str:
+    """The worker that a call on the connection reaches."""
+    call = connection.unary(CURSOR)(b"", timeout=5)
     await call
     return str(dict(await call.initial_metadata())["x-servemark-worker"])
 
@@ -80,8 +78,8 @@ async def test_calls_are_spread_evenly_over_the_workers() -> None:
     async with worker(base, 1), worker(base, 2), worker(base, 3), upstream_of(base, 3) as upstream:
         await covered(upstream, 3)
         with ExitStack() as open_calls:
-            channels = [open_calls.enter_context(upstream.channel()) for _ in range(9)]
-            counted = Counter([await reached(channel) for channel in channels])
+            connections = [open_calls.enter_context(upstream.connection()) for _ in range(9)]
+            counted = Counter([await reached(one) for one in connections])
             assert counted == {"1": 3, "2": 3, "3": 3}
         # As long as every worker has a connection, no other is opened.
         before = list(upstream._connections)
@@ -95,10 +93,10 @@ async def test_the_next_call_goes_to_the_worker_with_the_fewest() -> None:
         await covered(upstream, 2)
         with ExitStack() as streams:
             for _ in range(4):
-                streams.enter_context(upstream.channel())
-            with upstream.channel() as fifth:
+                streams.enter_context(upstream.connection())
+            with upstream.connection() as fifth:
                 busier = await reached(fifth)
-                with upstream.channel() as sixth:
+                with upstream.connection() as sixth:
                     assert await reached(sixth) != busier
 
 
@@ -109,7 +107,7 @@ async def test_a_worker_that_went_away_gets_work_again_when_it_is_back() -> None
             async with worker(base, 2):
                 await covered(upstream, 2)
             for _ in range(4):
-                with upstream.channel() as first, upstream.channel() as second:
+                with upstream.connection() as first, upstream.connection() as second:
                     assert {await reached(first), await reached(second)} == {"1"}
             assert await upstream.serving()
         # What led to the same worker in the end was closed.
@@ -122,7 +120,7 @@ async def test_a_connection_with_calls_is_never_closed() -> None:
     async with worker(base, 1), upstream_of(base, 2) as upstream, AsyncExitStack() as second:
         await second.enter_async_context(worker(base, 2))
         await covered(upstream, 2)
-        with upstream.channel() as one, upstream.channel() as other:
+        with upstream.connection() as one, upstream.connection() as other:
             await second.aclose()
             assert [await reached(one), await reached(other)] == ["1", "1"]
             assert await upstream.serving()
@@ -143,7 +141,7 @@ async def test_a_worker_that_hangs_is_the_last_to_get_calls() -> None:
             hanging.listen(128)
             assert await upstream.serving(timeout=0.3)
             await upstream.cover_once()
-            with upstream.channel() as first, upstream.channel() as other:
+            with upstream.connection() as first, upstream.connection() as other:
                 assert [await reached(first), await reached(other)] == ["1", "1"]
 
 
@@ -152,11 +150,11 @@ async def test_a_single_process_has_one_connection_until_it_is_full() -> None:
     async with worker(base, None), upstream_of(base, 1) as upstream:
         assert await upstream.serving()
         with ExitStack() as calls:
-            channels = {
-                id(calls.enter_context(upstream.channel())) for _ in range(CALLS_PER_CONNECTION)
+            first = {
+                calls.enter_context(upstream.connection()) for _ in range(CALLS_PER_CONNECTION)
             }
-            assert len(channels) == 1
-            assert id(calls.enter_context(upstream.channel())) not in channels
+            assert len(first) == 1
+            assert calls.enter_context(upstream.connection()) not in first
 
 
 async def test_nothing_is_tried_while_nobody_says_which_worker_it_is() -> None:

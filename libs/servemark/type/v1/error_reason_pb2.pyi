@@ -100,6 +100,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The time the call had is over. DEADLINE_EXCEEDED."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 73
     """Something that should not happen did. INTERNAL; the server's log has it under the call's request id."""
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 80
+    """The key makes more calls a second than it may. RESOURCE_EXHAUSTED; `RetryInfo` says when there is room for the next,
+    `QuotaFailure` and metadata `limit` and `most` say which limit it is.
+    """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 81
+    """The key has as many calls or streams open as it may. RESOURCE_EXHAUSTED, with the same details; end one first."""
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 82
+    """The key has used up its calls or rows of this UTC day. RESOURCE_EXHAUSTED, with the same details; `RetryInfo` says
+    when the next day begins. A stream of results ends with it once everything sent before is answered: what was
+    acknowledged is stored.
+    """
+    ERROR_REASON_STREAM_IDLE: _ErrorReason.ValueType  # 83
+    """Nothing was sent on the stream in either direction for too long. DEADLINE_EXCEEDED; open another when there is
+    something to send. What was acknowledged is stored.
+    """
+    ERROR_REASON_STREAM_STALLED: _ErrorReason.ValueType  # 84
+    """Answers have waited for the caller to read them for too long. DEADLINE_EXCEEDED; read while you write."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, a row or a reference was refused.
@@ -187,4 +204,21 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 72
 """The time the call had is over. DEADLINE_EXCEEDED."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 73
 """Something that should not happen did. INTERNAL; the server's log has it under the call's request id."""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 80
+"""The key makes more calls a second than it may. RESOURCE_EXHAUSTED; `RetryInfo` says when there is room for the next,
+`QuotaFailure` and metadata `limit` and `most` say which limit it is.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 81
+"""The key has as many calls or streams open as it may. RESOURCE_EXHAUSTED, with the same details; end one first."""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 82
+"""The key has used up its calls or rows of this UTC day. RESOURCE_EXHAUSTED, with the same details; `RetryInfo` says
+when the next day begins. A stream of results ends with it once everything sent before is answered: what was
+acknowledged is stored.
+"""
+ERROR_REASON_STREAM_IDLE: ErrorReason.ValueType  # 83
+"""Nothing was sent on the stream in either direction for too long. DEADLINE_EXCEEDED; open another when there is
+something to send. What was acknowledged is stored.
+"""
+ERROR_REASON_STREAM_STALLED: ErrorReason.ValueType  # 84
+"""Answers have waited for the caller to read them for too long. DEADLINE_EXCEEDED; read while you write."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
