@@ -205,9 +205,8 @@ def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
     matters[first] = True
     for start in range(0, matters.size, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
-        parts = np.concatenate([part[:, block] for part in rivals.own])
-        found: Floats = coefficients @ parts
-        matters[block] |= (found < 0).any(axis=0)
+        both = np.concatenate([part[:, block] for part in rivals.own])
+        matters[block] |= np.any(coefficients @ both < 0, axis=0)
     return rivals.take(np.flatnonzero(matters))
 
 
@@ -226,8 +225,7 @@ def _coefficients(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> 
         own = (n_a * middle + n_own_a * last, -(p_a * middle + p_own_a * last))
         each = (r * rivals.rest_of_own + np.diagflat(o) for r, o in zip(rest, own, strict=True))
         rows.append(np.hstack(list(each)))
-    found: Floats = np.vstack(rows)
-    return found
+    return np.vstack(rows)
 
 
 def _first_ahead(rivals: _Rivals, share: Floats) -> tuple[Floats, Floats]:
