@@ -4,8 +4,8 @@ Every transaction says on whose behalf it is: policies of the database let it se
 what belongs to that organization. One that does not say it sees what is public.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -72,28 +72,30 @@ class Database:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator["Snapshot"]:
         """Statements that only read, and all see the moment of the first."""
-        async with self._direct("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") as driver:
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        async with self._direct(begin, _whose()) as driver:
             yield Snapshot(driver)
 
     @asynccontextmanager
     async def driver_transaction(self) -> AsyncIterator[Any]:
         """One transaction on the driver itself, for where every trip to the server counts."""
-        async with self._direct("BEGIN") as driver:
+        async with self._direct("BEGIN", _whose() | _time_left()) as driver:
             yield driver
 
     @asynccontextmanager
-    async def _direct(self, begin: str) -> AsyncIterator[Any]:
+    async def _direct(self, begin: str, settings: Mapping[str, str]) -> AsyncIterator[Any]:
         """A transaction past the pool's own, begun in one trip to the server."""
         async with self.engine.connect() as connection:
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
             try:
-                settings = (f"SET LOCAL {name} = '{value}'" for name, value in _settings().items())
-                await driver.execute("; ".join((begin, *settings)))
+                said = (f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
+                await driver.execute("; ".join((begin, *said)))
                 try:
                     yield driver
                 except BaseException:
-                    if not driver.is_closed():
+                    # Told is what went wrong first. A connection that is left in the middle goes.
+                    with suppress(*_GONE, asyncpg.PostgresError, asyncpg.InternalClientError):
                         await driver.execute("ROLLBACK")
                     raise
                 await driver.execute("COMMIT")
@@ -113,17 +115,19 @@ class Database:
         await self.engine.dispose()
 
 
-def _settings() -> dict[str, str]:
-    """What a transaction says first: on whose behalf it is, and the time that the call has left."""
-    said = {"servemark.organization": tenancy.current().scope}
+def _whose() -> dict[str, str]:
+    """On whose behalf a transaction is."""
+    return {"servemark.organization": tenancy.current().scope}
+
+
+def _time_left() -> dict[str, str]:
+    """The time that the call has left, for the server to keep."""
     left = deadline.remaining()
-    if left is not None:
-        said["statement_timeout"] = str(max(1, int(left * 1000)))
-    return said
+    return {} if left is None else {"statement_timeout": str(max(1, int(left * 1000)))}
 
 
 def _begun(connection: Connection) -> None:
-    said = _settings()
+    said = _whose() | _time_left()
     calls = ", ".join(f"set_config('{name}', ${n}, true)" for n, name in enumerate(said, start=1))
     connection.exec_driver_sql(f"SELECT {calls}", tuple(said.values()))
 
