@@ -10,7 +10,8 @@ from servemark.runtime.errors import ServemarkError
 from servemark.runtime.health import HEALTH_SERVICE
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.grants import GRANTS, allowed
-from services.gateway.keys import Caller, KeyChecker, bearer
+from services.gateway.http.context import HttpContext
+from services.gateway.keys import ANONYMOUS, Caller, KeyChecker, bearer, key_invalid
 from services.gateway.usage import UsageRecorder
 
 # A probe needs no secret, and the contract is no secret.
@@ -25,7 +26,10 @@ def current_caller() -> Caller:
 
 
 class Admission:
-    """The gateway's door: everything but health and reflection needs a key with the scope."""
+    """The gateway's door: everything but health and reflection needs a key with the scope.
+
+    Only over HTTP, and only where the settings allow it, reading needs none.
+    """
 
     def __init__(self, keys: KeyChecker, usage: UsageRecorder) -> None:
         self._keys = keys
@@ -35,12 +39,8 @@ class Admission:
         """Lets the call in, or raises KEY_INVALID, METHOD_NOT_OFFERED or SCOPE_MISSING."""
         if method.lstrip("/").rpartition("/")[0] in OPEN_SERVICES:
             return
-        sent = [
-            value for key, value in context.invocation_metadata() or () if key == "authorization"
-        ]
-        caller = await self._keys.check(bearer(sent))
+        caller = await self._who(context)
         structlog.contextvars.bind_contextvars(caller=caller.key_id)
-        self._usage.touch(caller.key_id)
         scope = GRANTS.get(method)
         if scope is None:
             raise ServemarkError(
@@ -48,9 +48,21 @@ class Admission:
                 "The gateway does not offer the method.",
             )
         if not allowed(scope, caller.scopes):
+            if caller is ANONYMOUS:
+                raise key_invalid()
             raise ServemarkError(
                 ErrorReason.ERROR_REASON_SCOPE_MISSING,
                 f"The key lacks the scope {scope}, which the method needs.",
                 metadata={"required_scope": scope},
             )
         _caller.set(caller)
+
+    async def _who(self, context: Any) -> Caller:
+        sent = [
+            value for key, value in context.invocation_metadata() or () if key == "authorization"
+        ]
+        if not sent and isinstance(context, HttpContext):
+            return context.anonymous()
+        caller = await self._keys.check(bearer(sent))
+        self._usage.touch(caller.key_id)
+        return caller

@@ -5,7 +5,7 @@ import hmac
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import structlog
@@ -66,13 +66,23 @@ def _token_check(token: str) -> Admit:
     return admit
 
 
+class Beside(Protocol):
+    """Another port of the same process."""
+
+    async def start(self) -> None:
+        """Binds the port and serves. Raises PortTakenError."""
+
+    async def stop(self, grace: float) -> None:
+        """Lets calls end for `grace` seconds, then ends them."""
+
+
 class ServiceServer:
     """A gRPC server with everything around it. Register servicers on `.grpc`, then `run` it.
 
     `service_names` are the full names it serves, for health and reflection. `ready` answers whether
     the process can do its work, at all or for each service by name ("" is the whole server); health
     follows it within a second. `admit` decides who may call (see `CallInterceptor`); by default who
-    knows the internal token, where one is set.
+    knows the internal token, where one is set. What is put into `beside` starts and stops with it.
     """
 
     def __init__(
@@ -88,7 +98,7 @@ class ServiceServer:
         self.registry = CollectorRegistry()
         if admit is None and settings.internal_token is not None:
             admit = _token_check(settings.internal_token.get_secret_value())
-        around = CallInterceptor(
+        self.calls = CallInterceptor(
             CallMetrics(self.registry),
             max_concurrent_calls=settings.max_concurrent_calls,
             translators=translators,
@@ -97,8 +107,11 @@ class ServiceServer:
         )
         # On by default in gRPC, where it hides that two servers share a port.
         shared_port = ("grpc.so_reuseport", int(settings.worker is not None))
-        self.grpc = grpc.aio.server(interceptors=[around], options=[*SERVER_OPTIONS, shared_port])
+        self.grpc = grpc.aio.server(
+            interceptors=[self.calls], options=[*SERVER_OPTIONS, shared_port]
+        )
         self.port = 0
+        self.beside: list[Beside] = []
         self._settings = settings
         self._service: ServiceName = service
         self._names = tuple(service_names)
@@ -110,6 +123,11 @@ class ServiceServer:
         self._watch: asyncio.Task[None] | None = None
         self._metrics_page = ExitStack()
 
+    @property
+    def serving(self) -> dict[str, bool]:
+        """What the health check says of each service; "" is the whole server."""
+        return self._health.serving
+
     async def start(self) -> None:
         """Binds the port and serves. Raises PortTakenError."""
         host, port = self._settings.bind_host, self._settings.port(self._service)
@@ -120,8 +138,11 @@ class ServiceServer:
         metrics_port = self._settings.metrics_port_of(self._service)
         try:
             self._metrics_page.enter_context(metrics_page(host, metrics_port, self.registry))
+            for other in self.beside:
+                await other.start()
         except PortTakenError:
             await self.grpc.stop(0)
+            self._metrics_page.close()
             raise
         await self.grpc.start()
         self._watch = asyncio.create_task(self._watch_readiness())
@@ -131,7 +152,10 @@ class ServiceServer:
         if self._watch is not None:
             self._watch.cancel()
         await self._health.shut_down()
-        await self.grpc.stop(self._settings.shutdown_grace_seconds if grace is None else grace)
+        seconds = self._settings.shutdown_grace_seconds if grace is None else grace
+        await asyncio.gather(
+            self.grpc.stop(seconds), *(other.stop(seconds) for other in self.beside)
+        )
         await asyncio.to_thread(self._metrics_page.close)
 
     async def run(self, *background: Callable[[], Awaitable[None]]) -> None:

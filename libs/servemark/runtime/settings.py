@@ -27,6 +27,7 @@ class ServiceSettings(BaseSettings):
     bind_host: str = "127.0.0.1"
     port_base: int = Field(default=50050, ge=0, le=65000)
     metrics_port: int = Field(default=9100, ge=0, le=65000)
+    http_port: int = Field(default=8080, ge=0, le=65535, description="0 is any free one")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     reflection: bool | None = None
