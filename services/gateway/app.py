@@ -100,7 +100,7 @@ async def create(settings: GatewaySettings) -> App:
     connect = Connect(server.calls, methods, anonymous_reader(settings, here))
     routes = [*status_routes(lambda: server.serving)]
     web = site(connect, routes, settings.http_cors_origins)
-    server.beside.append(HttpServer(web, settings.bind_host, settings.http_port))
+    server.beside.append(HttpServer(web, settings.bind_host, settings.http_port, server.tls))
     return App(
         server,
         [usage.run, *(upstream.cover for upstream in upstreams if upstream.workers > 1)],

@@ -20,6 +20,7 @@ from servemark.runtime.ports import PortTakenError, port_taken
 from servemark.runtime.reflection import add_reflection
 from servemark.runtime.settings import ServiceName, ServiceSettings
 from servemark.runtime.telemetry import CallMetrics, metrics_page
+from servemark.runtime.tls import Tls, TlsFiles, server_credentials
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 
 log = structlog.get_logger()
@@ -114,6 +115,7 @@ class ServiceServer:
         self.beside: list[Beside] = []
         self._settings = settings
         self._service: ServiceName = service
+        self.tls = _tls_of(settings)
         self._names = tuple(service_names)
         self._ready = ready
         self._health = HealthServicer(self._names)
@@ -132,7 +134,7 @@ class ServiceServer:
         """Binds the port and serves. Raises PortTakenError."""
         host, port = self._settings.bind_host, self._settings.port(self._service)
         try:
-            self.port = self.grpc.add_insecure_port(f"{host}:{port}")
+            self.port = self._add_port(f"{host}:{port}")
         except RuntimeError as error:
             raise port_taken(host, port) from error
         metrics_port = self._settings.metrics_port_of(self._service)
@@ -146,6 +148,17 @@ class ServiceServer:
             raise
         await self.grpc.start()
         self._watch = asyncio.create_task(self._watch_readiness())
+
+    def _add_port(self, address: str) -> int:
+        if self.tls is not None:
+            return self.grpc.add_secure_port(address, server_credentials(self.tls))
+        if not self._settings.on_loopback:
+            log.warning(
+                "not encrypted: set SERVEMARK_TLS_CERT and SERVEMARK_TLS_KEY, or put a proxy that "
+                "is in front and let nobody else reach this port",
+                address=address,
+            )
+        return self.grpc.add_insecure_port(address)
 
     async def stop(self, grace: float | None = None) -> None:
         """Says NOT_SERVING, lets calls end for `grace` seconds, then ends them."""
@@ -193,6 +206,13 @@ class ServiceServer:
                 log.info("readiness", **{name or "all": ready for name, ready in now.items()})
                 was = now
             await asyncio.sleep(1.0 if all(now.values()) else 0.1)
+
+
+def _tls_of(settings: ServiceSettings) -> Tls | None:
+    if settings.tls_cert is None:
+        return None
+    files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    return Tls(files, server=True)
 
 
 async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:

@@ -116,7 +116,7 @@ class _Call:
         if self._method is None:
             return None
         inner = self._method.handler
-        parse = inner.request_deserializer or bytes
+        parse = messages.strict(inner.request_deserializer or bytes)
         serialize = inner.response_serializer or bytes
         if inner.unary_unary:
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from google.protobuf import json_format
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from servemark.runtime.errors import ServemarkError
@@ -31,6 +32,18 @@ async def to_json(data: bytes, message: Any) -> bytes:
     if len(data) < _IN_A_THREAD_FROM:
         return _to_json(data, message)
     return await asyncio.to_thread(_to_json, data, message)
+
+
+def strict(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """The deserializer, with MALFORMED_MESSAGE for bytes that are no message."""
+
+    def parse(data: bytes) -> Any:
+        try:
+            return deserializer(data)
+        except DecodeError:
+            raise malformed("The bytes are not a message of the method's request type.") from None
+
+    return parse
 
 
 def malformed(what: str) -> ServemarkError:

@@ -37,12 +37,19 @@ class Methods:
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Generated code offers the same handlers in this way as well; once is enough."""
 
-    def find(self, path: str) -> Method | None:
-        """The method called by `/package.Service/Method`; None where it is not offered."""
+    @staticmethod
+    def descriptor(path: str) -> Any:
+        """The descriptor of the method called by a path; None where no contract has it."""
         service, _, name = path.removeprefix("/").rpartition("/")
         try:
-            descriptor = descriptor_pool.Default().FindMethodByName(f"{service}.{name}")
+            return descriptor_pool.Default().FindMethodByName(f"{service}.{name}")
         except KeyError:
+            return None
+
+    def find(self, path: str) -> Method | None:
+        """The method called by `/package.Service/Method`; None where it is not offered."""
+        descriptor = self.descriptor(path)
+        if descriptor is None:
             return None
         for handlers in self._handlers:
             handler = handlers.service(CallDetails(path))

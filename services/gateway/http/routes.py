@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.http.headers import SecurityHeaders
+from services.gateway.http.unread import ClosesUnread
 
 # Every method's path begins so: its package does.
 _METHODS = "/servemark."
@@ -50,7 +51,7 @@ def site(connect: ASGIApp, routes: Sequence[BaseRoute], cors_origins: Sequence[s
             ],
             expose_headers=["trailer-x-servemark-cache", "x-request-id"],
         )
-    return SecurityHeaders(app)
+    return ClosesUnread(SecurityHeaders(app))
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

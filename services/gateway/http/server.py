@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from servemark.runtime.ports import http_port_taken
+from servemark.runtime.tls import Tls, server_context
 
 _MAX_HEAD_BYTES: Final = 16 * 1024
 _MAX_CONNECTIONS: Final = 2_000
@@ -26,12 +27,13 @@ class _Uvicorn(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an ASGI application. `port` is known once it has started."""
+    """Serves an ASGI application, over TLS where given. `port` is known once it has started."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, tls: Tls | None = None) -> None:
         self._app = app
         self._host = host
         self._wanted = port
+        self._tls = tls
         self.port = 0
         self._uvicorn: _Uvicorn | None = None
         self._running: asyncio.Task[None] | None = None
@@ -59,6 +61,8 @@ class HttpServer:
             backlog=_BACKLOG,
         )
         config.load()
+        if self._tls is not None:
+            config.ssl = server_context(self._tls)
         # From here on connections wait for the task that takes them.
         listener.listen(_BACKLOG)
         self._uvicorn = _Uvicorn(config)

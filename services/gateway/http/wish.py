@@ -10,6 +10,8 @@ from starlette.requests import Request
 _TIMEOUT: Final = re.compile(r"[0-9]{1,10}")
 _UNARY: Final = {"application/json": "json", "application/proto": "proto"}
 _STREAM: Final = {"application/connect+json": "json", "application/connect+proto": "proto"}
+# As much as the gRPC port takes.
+_MAX_HEADER_BYTES: Final = 8 * 1024
 _FORM: Final = "application/x-www-form-urlencoded"
 # A browser sends one of these with every POST, and a page of another site cannot take them out.
 _OF_BROWSERS: Final = ("origin", "sec-fetch-site", "cookie")
@@ -52,6 +54,18 @@ def wish_of(request: Request) -> Wish:
             grpc.StatusCode.UNIMPLEMENTED,
             "Call methods with POST.",
             {"allow": "POST"},
+        )
+    if sum(len(key) + len(value) for key, value in request.headers.raw) > _MAX_HEADER_BYTES:
+        raise UnreadableError(
+            431,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"The headers have more than {_MAX_HEADER_BYTES} bytes.",
+        )
+    if request.headers.get("connect-protocol-version", "1") != "1":
+        raise UnreadableError(
+            400,
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "connect-protocol-version has to be 1.",
         )
     codec, streams = _codec(request)
     encoding = request.headers.get(

@@ -118,11 +118,11 @@ async def test_headers_of_a_browser_and_the_credential_end_at_the_gateway(stand:
 
 async def test_the_time_the_caller_gives_is_the_time_the_call_has(stand: Stand) -> None:
     async with http_client(stand, await stand.key("READ")) as client:
-        answer = await client.post(GET, json={"id": "slow"}, headers={"connect-timeout-ms": "200"})
+        answer = await client.post(GET, json={"id": "slow"}, headers={"connect-timeout-ms": "900"})
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
     left = stand.behind.seen.time_left[-1]
     assert left is not None
-    assert 0 < left <= 0.2
+    assert 0 < left <= 0.9
 
 
 async def test_a_caller_that_goes_away_ends_the_call_behind(stand: Stand) -> None:
