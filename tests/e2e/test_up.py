@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sysconfig
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,10 @@ def test_up_shows_a_recommendation_and_a_second_start_finds_its_data(folder: Pat
         assert "grpcurl" in text
         assert "servemark recommend" in text
         assert "Why the first" in text
+        http = f"http://127.0.0.1:{base + 4}"
+        assert f"{http}/servemark.ranking.v1.RankingService/Recommend" in text
+        with urllib.request.urlopen(f"{http}/readyz", timeout=10) as ready:
+            assert ready.status == 200
         # The data is where the user looks for it, whoever the server runs as.
         assert (folder / "data/postgres/server/cluster/PG_VERSION").exists()
         saved = json.loads((folder / "data/client.json").read_text())

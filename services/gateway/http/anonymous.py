@@ -15,7 +15,9 @@ def anonymous_reader(settings: GatewaySettings, here: Here) -> Callable[[Request
     """Says who sent a request without a credential, or raises KEY_INVALID."""
 
     def caller_of(request: Request) -> Caller:
-        if not settings.anonymous_read_enabled:
+        # On loopback nobody else is let in by default; through a proxy there, everybody would be.
+        passed_on = settings.http_anonymous_read is None and here.forwarded(request)
+        if passed_on or not settings.anonymous_read_enabled:
             raise key_invalid()
         if not here.knows(request):
             raise ServemarkError(

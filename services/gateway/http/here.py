@@ -6,9 +6,12 @@ server with its name in Host. So who sends no credential is answered under known
 
 import ipaddress
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
+
+_OF_PROXIES: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
 class Here:
@@ -25,6 +28,11 @@ class Here:
         if len(hosts) != 1 or len(origins) > 1 or not self._ours(hosts[0]):
             return False
         return not origins or origins[0] in self._origins or _netloc(origins[0]) == hosts[0].lower()
+
+    @staticmethod
+    def forwarded(request: Request) -> bool:
+        """Whether a proxy passed it on: then it came from anywhere, with any Host."""
+        return any(name in request.headers for name in _OF_PROXIES)
 
     def _ours(self, host: str) -> bool:
         try:
