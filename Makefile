@@ -33,6 +33,7 @@ check: $(VENV)/.dev ## Lint, types, imports, contract, fresh generated code, dep
 	@$(BIN)/python protos/generate.py --check
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(BIN)/hadolint deploy/Dockerfile
+	@$(BIN)/envoy --mode validate --log-level warning -c deploy/envoy/envoy.yaml >/dev/null
 
 bench: $(VENV)/.dev ## Measure against baselines; writes build/bench.json
 	@$(BIN)/python -m tests.bench

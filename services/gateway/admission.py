@@ -11,7 +11,8 @@ from servemark.runtime.health import HEALTH_SERVICE
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.errors import scope_missing
 from services.gateway.grants import GRANTS
-from services.gateway.keys import Caller, KeyChecker, bearer
+from services.gateway.http.context import HttpContext
+from services.gateway.keys import ANONYMOUS, Caller, KeyChecker, bearer, key_invalid
 from services.gateway.limits import Leave, Limits
 from services.gateway.usage import UsageRecorder
 
@@ -27,7 +28,10 @@ def current_caller() -> Caller:
 
 
 class Admission:
-    """The gateway's door: everything but health and reflection needs a key with the scope."""
+    """The gateway's door: everything but health and reflection needs a key with the scope.
+
+    Only over HTTP, and only where the settings allow it, reading needs none.
+    """
 
     def __init__(self, keys: KeyChecker, usage: UsageRecorder, limits: Limits) -> None:
         self._keys = keys
@@ -41,12 +45,8 @@ class Admission:
         """
         if method.lstrip("/").rpartition("/")[0] in OPEN_SERVICES:
             return None
-        sent = [
-            value for key, value in context.invocation_metadata() or () if key == "authorization"
-        ]
-        caller = await self._keys.check(bearer(sent))
+        caller = await self._who(context)
         structlog.contextvars.bind_contextvars(caller=caller.key_id)
-        self._usage.touch(caller.key_id)
         scope = GRANTS.get(method)
         if scope is None:
             raise ServemarkError(
@@ -54,6 +54,16 @@ class Admission:
                 "The gateway does not offer the method.",
             )
         if not caller.may(scope):
-            raise scope_missing(scope)
+            raise key_invalid() if caller is ANONYMOUS else scope_missing(scope)
         _caller.set(caller)
         return await self._limits.enter(caller, method)
+
+    async def _who(self, context: Any) -> Caller:
+        sent = [
+            value for key, value in context.invocation_metadata() or () if key == "authorization"
+        ]
+        if not sent and isinstance(context, HttpContext):
+            return context.anonymous()
+        caller = await self._keys.check(bearer(sent))
+        self._usage.touch(caller.key_id)
+        return caller

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from servemark.catalog.v1 import catalog_service_pb2
 from servemark.events.v1 import event_service_pb2
@@ -25,6 +26,13 @@ from services.gateway.grants import (
     RANKING_SERVICE,
     STORAGE_SERVICE,
 )
+from services.gateway.http.anonymous import anonymous_reader
+from services.gateway.http.connect import Connect
+from services.gateway.http.here import Here
+from services.gateway.http.methods import Methods
+from services.gateway.http.routes import site
+from services.gateway.http.server import HttpServer
+from services.gateway.http.status import status_routes
 from services.gateway.jwks import KeySet
 from services.gateway.keys import KeyChecker
 from services.gateway.limits import LimitMetrics, Limits
@@ -98,17 +106,14 @@ async def create(settings: GatewaySettings) -> App:
         admit=Admission(keys, usage, limits),
     )
     metrics.show_in(server.registry)
-    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(
-        AdminServicer(
-            store,
-            OrganizationStore(database),
-            users,
-            SettingStore(database),
-            AuditStore(database),
-            keys,
-            pepper,
-        ),
-        server.grpc,
+    admin = AdminServicer(
+        store,
+        OrganizationStore(database),
+        users,
+        SettingStore(database),
+        AuditStore(database),
+        keys,
+        pepper,
     )
     forwarder = Forwarder(
         upstreams,
@@ -117,7 +122,16 @@ async def create(settings: GatewaySettings) -> App:
         times=StreamTimes(settings.stream_idle_seconds, settings.stream_stall_seconds),
         internal_token=None if token is None else token.get_secret_value(),
     )
-    server.grpc.add_generic_rpc_handlers((forwarder,))
+    methods = Methods()
+    ports: tuple[Any, ...] = (server.grpc, methods)
+    for port in ports:
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, port)
+        port.add_generic_rpc_handlers((forwarder,))
+    here = Here(settings.http_hosts, settings.http_cors_origins)
+    connect = Connect(server.calls, methods, anonymous_reader(settings, here))
+    routes = [*status_routes(lambda: server.serving)]
+    web = site(connect, routes, settings.http_cors_origins)
+    server.beside.append(HttpServer(web, settings.bind_host, settings.http_port, server.tls))
     return App(
         server,
         [usage.run, daily.run, *(upstream.cover for upstream in upstreams if upstream.workers > 1)],

@@ -16,9 +16,9 @@ from typing import Protocol
 from uuid import UUID
 
 from servemark.runtime.errors import ServemarkError
-from servemark.runtime.tenancy import Tenant
+from servemark.runtime.tenancy import PUBLIC, Tenant
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from services.gateway.grants import allowed
+from services.gateway.grants import READ, allowed
 from services.gateway.key_limits import NO_OWN_LIMITS, OwnLimits
 from services.gateway.lookup import KeyLookup
 from services.gateway.store import ApiKey, KeyStore, NewKey, StoredKey
@@ -60,6 +60,8 @@ class Caller:
     @property
     def tenant(self) -> Tenant:
         """On whose behalf the services behind are called."""
+        if self is ANONYMOUS:
+            return PUBLIC
         return Tenant(self.organization_id, self.publishes, self.hardware)
 
     def may(self, scope: str) -> bool:
@@ -75,6 +77,10 @@ class TokenChecker(Protocol):
 
     async def still_good(self, caller: Caller) -> bool:
         """Whether a caller's token would still be let in."""
+
+
+# Who reads over HTTP without a key, where that is allowed: what is public, of whomever.
+ANONYMOUS = Caller("anonymous", DEFAULT_ORGANIZATION_ID, frozenset({READ}))
 
 
 def _letters(size: int) -> str:
@@ -145,6 +151,8 @@ class KeyChecker:
 
     async def still_good(self, caller: Caller) -> bool:
         """Whether what the caller sent would still be let in; for long streams."""
+        if caller is ANONYMOUS:
+            return True
         if self._tokens is not None and caller.ends_at is not None:
             return await self._tokens.still_good(caller)
         stored = await self._lookup.get(caller.key_id)

@@ -1,9 +1,11 @@
 """The gateway's settings: those of every service, the pepper, who issues tokens, and limits."""
 
 import ipaddress
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from servemark.runtime.settings import PREFIX, ServiceSettings
 from services.gateway.key_limits import KeyLimits
@@ -17,6 +19,10 @@ class GatewaySettings(ServiceSettings):
     Every gateway of one database needs the same; another one makes every key invalid.
     Tokens are taken where all three of `SERVEMARK_OIDC_…` are set.
     `SERVEMARK_KEY_…` are the limits of a key that has none of its own.
+
+    Over HTTP, who sends no key may read where `http_anonymous_read` says so: by default if the port
+    is on loopback. Such a request has to name this machine, or one of `http_hosts`, in its Host.
+    Pages of `http_cors_origins` may call with a key. Lists are separated by commas.
     """
 
     key_pepper: SecretStr
@@ -31,6 +37,21 @@ class GatewaySettings(ServiceSettings):
     key_rows_per_day: int = Field(default=1_000_000_000, ge=1)
     stream_idle_seconds: float = Field(default=300, ge=1)
     stream_stall_seconds: float = Field(default=60, ge=1)
+    http_anonymous_read: bool | None = None
+    http_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    http_cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+
+    @property
+    def anonymous_read_enabled(self) -> bool:
+        """Anonymous reading as set; by default on loopback only."""
+        return self.on_loopback if self.http_anonymous_read is None else self.http_anonymous_read
+
+    @field_validator("http_hosts", "http_cors_origins", mode="before")
+    @classmethod
+    def _parts(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @field_validator("key_pepper")
     @classmethod

@@ -93,6 +93,7 @@ async def test_every_service_has_a_health_entry_on_the_gateway(name: str) -> Non
         key_pepper="p" * 32,  # type: ignore[arg-type]
         port_base=0,
         metrics_port=0,
+        http_port=0,
     )
     app = await create(settings)
     await app.server.start()

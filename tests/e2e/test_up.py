@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sysconfig
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,12 @@ class Up:
         self.started = time.monotonic()
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith("SERVEMARK_")
-        } | {"SERVEMARK_PORT_BASE": str(base), "SERVEMARK_METRICS_PORT": "0", **variables}
+        } | {
+            "SERVEMARK_PORT_BASE": str(base),
+            "SERVEMARK_HTTP_PORT": str(base + 4),
+            "SERVEMARK_METRICS_PORT": "0",
+            **variables,
+        }
         self.environment = environment
         with self.out.open("w") as out, self.err.open("w") as err:
             self.process = subprocess.Popen(
@@ -85,13 +91,17 @@ def folder() -> Iterator[Path]:
 
 
 def test_up_shows_a_recommendation_and_a_second_start_finds_its_data(folder: Path) -> None:
-    base = free_block()
+    base = free_block(5)
     with up(folder, base) as first:
         first.wait_ready()
         text = first.out.read_text()
         assert "grpcurl" in text
         assert "servemark recommend" in text
         assert "Why the first" in text
+        http = f"http://127.0.0.1:{base + 4}"
+        assert f"{http}/servemark.ranking.v1.RankingService/Recommend" in text
+        with urllib.request.urlopen(f"{http}/readyz", timeout=10) as ready:
+            assert ready.status == 200
         # The data is where the user looks for it, whoever the server runs as.
         assert (folder / "data/postgres/server/cluster/PG_VERSION").exists()
         saved = json.loads((folder / "data/client.json").read_text())
@@ -116,7 +126,7 @@ def test_up_shows_a_recommendation_and_a_second_start_finds_its_data(folder: Pat
 
 def test_a_second_up_beside_the_first_fails_with_the_port_and_the_fix(folder: Path) -> None:
     with socket.socket() as taken:
-        base = free_block()
+        base = free_block(5)
         taken.bind(("127.0.0.1", base + 2))
         taken.listen()
         with up(folder, base) as refused:
@@ -128,7 +138,7 @@ def test_a_second_up_beside_the_first_fails_with_the_port_and_the_fix(folder: Pa
 
 
 def test_kill_9_of_up_leaves_no_process_behind(folder: Path) -> None:
-    with up(folder, free_block(), SERVEMARK_INGEST_WORKERS="2") as running:
+    with up(folder, free_block(5), SERVEMARK_INGEST_WORKERS="2") as running:
         running.wait_ready()
         started = running.family()
         ingest = json.loads((folder / "data/up.json").read_text())["services"]["ingest"]
@@ -148,7 +158,7 @@ def test_kill_9_of_up_leaves_no_process_behind(folder: Path) -> None:
 
 
 def test_up_starts_again_what_was_killed(folder: Path) -> None:
-    with up(folder, free_block()) as running:
+    with up(folder, free_block(5)) as running:
         running.wait_ready()
         saved = json.loads((folder / "data/client.json").read_text())
         document = json.loads((folder / "data/up.json").read_text())
@@ -171,7 +181,7 @@ def test_up_and_doctor_use_the_servers_they_are_given(
     own = folder / "own"
     own.mkdir()
     with up(
-        own, free_block(), SERVEMARK_DATABASE_URL=fresh_database, SERVEMARK_REDIS_URL=valkey
+        own, free_block(5), SERVEMARK_DATABASE_URL=fresh_database, SERVEMARK_REDIS_URL=valkey
     ) as running:
         running.wait_ready()
         commands = [" ".join(child.cmdline()) for child in running.family()]

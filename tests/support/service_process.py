@@ -24,6 +24,7 @@ def service_process(
         env={
             **os.environ,
             "SERVEMARK_METRICS_PORT": "0",
+            "SERVEMARK_HTTP_PORT": "0",
             "SERVEMARK_LOG_LEVEL": "warning",
             "SERVEMARK_PORT_BASE": str(port_base),
             **environment,

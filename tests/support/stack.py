@@ -90,17 +90,18 @@ def make_key(environment: dict[str, str], name: str = "tests", scopes: str = "ad
 @contextmanager
 def running_stack(dsn: str, redis_url: str, **overrides: str) -> Iterator[RunningStack]:
     """Starts the four services on a migrated database, keeps them running, and stops them."""
-    base = free_block()
+    base = free_block(5)
     environment = {
         "SERVEMARK_DATABASE_URL": dsn,
         "SERVEMARK_REDIS_URL": redis_url,
         "SERVEMARK_KEY_PEPPER": PEPPER,
         "SERVEMARK_PORT_BASE": str(base),
         "SERVEMARK_METRICS_PORT": "0",
+        "SERVEMARK_HTTP_PORT": str(base + 4),
         **overrides,
     }
     settings = ServiceSettings(
-        database_url=SecretStr(dsn), port_base=base, metrics_port=0, reflection=None
+        database_url=SecretStr(dsn), port_base=base, metrics_port=0, http_port=base + 4
     )
     stopped = threading.Event()
     with temporary_folder() as logs:

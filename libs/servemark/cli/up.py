@@ -51,7 +51,7 @@ def _present(stack: Stack, first: RecommendResponse | None) -> None:
     host = settings.bind_host
     lines = [
         "",
-        f"Gateway   {stack.target} (gRPC)",
+        f"Gateway   {stack.target} (gRPC), {settings.http_url} (HTTP)",
         f"Services  catalog {settings.target('catalog')}, ingest {settings.target('ingest')}, "
         f"ranking {settings.target('ranking')}",
     ]
@@ -68,6 +68,8 @@ def _present(stack: Stack, first: RecommendResponse | None) -> None:
         f"  {_command('grpcurl')} -plaintext -H 'authorization: Bearer {stack.key}' \\",
         f'    -d \'{{"use_case": "{FIRST_USE_CASE}", "max_results": 3}}\' \\',
         f"    {stack.target} servemark.ranking.v1.RankingService/Recommend",
+        f'  curl -s -d \'{{"use_case": "{FIRST_USE_CASE}", "max_results": 3}}\' \\',
+        f"    {settings.http_url}/servemark.ranking.v1.RankingService/Recommend",
     ]
     if metrics_port:
         lines.append(

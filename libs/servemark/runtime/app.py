@@ -10,6 +10,7 @@ from servemark.runtime.ports import PortTakenError
 from servemark.runtime.server import ServiceServer
 from servemark.runtime.settings import ServiceName, ServiceSettings, load
 from servemark.runtime.telemetry import configure_logging, keep_metrics_in_files
+from servemark.runtime.tls import TlsFilesError
 from servemark.runtime.workers import run_workers
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -36,7 +37,7 @@ class App:
 def run_service(
     service: ServiceName, settings_type: type[S], create: Callable[[S], Awaitable[App]]
 ) -> int:
-    """Runs a service until SIGTERM or SIGINT; 0 stopped, 1 a port is taken, 2 a wrong setting.
+    """Runs a service until SIGTERM or SIGINT: 0 stopped, 1 it could not start, 2 a wrong setting.
 
     Where the settings ask for several workers, this process starts them and serves nothing itself.
     """
@@ -51,7 +52,7 @@ def run_service(
         running = _serve(create, settings)
     try:
         asyncio.run(running)
-    except PortTakenError as error:
+    except (PortTakenError, TlsFilesError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -6,8 +6,10 @@ import grpc
 import structlog
 
 from servemark.runtime import deadline
+from servemark.runtime.renewing_channel import RenewingChannel
 from servemark.runtime.server import INTERNAL_TOKEN_KEY, MAX_MESSAGE_BYTES, WINDOW_OPTIONS
 from servemark.runtime.settings import ServiceName, ServiceSettings
+from servemark.runtime.tls import Tls, TlsFiles
 
 _OPTIONS: list[tuple[str, int]] = [
     *WINDOW_OPTIONS,
@@ -28,10 +30,14 @@ def open_channel(
     """A channel to `service`. Close it when the process ends.
 
     Channels to one target share a connection, unless `shared` is False: a connection takes 100
-    calls at once.
+    calls at once. Over TLS where `peer_tls_ca` is set; raises TlsFilesError.
     """
     options = [*_OPTIONS, ("grpc.use_local_subchannel_pool", 0 if shared else 1)]
-    return grpc.aio.insecure_channel(settings.target(service), options=options)
+    target = settings.target(service)
+    if settings.peer_tls_ca is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    files = TlsFiles(settings.peer_tls_cert, settings.peer_tls_key, settings.peer_tls_ca)
+    return RenewingChannel(target, Tls(files, server=False), options)
 
 
 def call_options(settings: ServiceSettings, default_timeout: float = 5.0) -> dict[str, Any]:

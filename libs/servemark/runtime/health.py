@@ -24,6 +24,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._changed = asyncio.Condition()
         self._closed = False
 
+    @property
+    def serving(self) -> dict[str, bool]:
+        """Whether each service is SERVING; "" is the whole server."""
+        return {name: status == _Answer.SERVING for name, status in self._statuses.items()}
+
     async def update(self, serving: Mapping[str, bool]) -> None:
         """Sets the status of each named service; the empty name is the whole server."""
         if self._closed:

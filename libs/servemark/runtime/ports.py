@@ -17,6 +17,14 @@ def port_taken(host: str, port: int) -> PortTakenError:
     )
 
 
+def http_port_taken(host: str, port: int) -> PortTakenError:
+    """The refusal of the gateway's HTTP port."""
+    return PortTakenError(
+        f"Port {port} on {host} is in use. Stop what uses it, or set SERVEMARK_HTTP_PORT to a free "
+        "port."
+    )
+
+
 def metrics_port_taken(host: str, port: int) -> PortTakenError:
     """The refusal of a metrics port."""
     return PortTakenError(

@@ -5,7 +5,7 @@ import hmac
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import structlog
@@ -21,6 +21,7 @@ from servemark.runtime.ports import PortTakenError, port_taken
 from servemark.runtime.reflection import add_reflection
 from servemark.runtime.settings import ServiceName, ServiceSettings
 from servemark.runtime.telemetry import CallMetrics, metrics_page
+from servemark.runtime.tls import Tls, TlsFiles, server_credentials
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 
 log = structlog.get_logger()
@@ -71,6 +72,16 @@ def _inside(token: str | None) -> Admit:
     return admit
 
 
+class Beside(Protocol):
+    """Another port of the same process."""
+
+    async def start(self) -> None:
+        """Binds the port and serves. Raises PortTakenError."""
+
+    async def stop(self, grace: float) -> None:
+        """Lets calls end for `grace` seconds, then ends them."""
+
+
 class ServiceServer:
     """A gRPC server with everything around it. Register servicers on `.grpc`, then `run` it.
 
@@ -78,6 +89,7 @@ class ServiceServer:
     the process can do its work, at all or for each service by name ("" is the whole server); health
     follows it within a second. `admit` decides who may call (see `CallInterceptor`); by default who
     knows the internal token, where one is set, on behalf of whom the call's metadata says.
+    What is put into `beside` starts and stops with it.
     """
 
     def __init__(
@@ -94,7 +106,7 @@ class ServiceServer:
         if admit is None:
             token = settings.internal_token
             admit = _inside(None if token is None else token.get_secret_value())
-        around = CallInterceptor(
+        self.calls = CallInterceptor(
             CallMetrics(self.registry),
             max_concurrent_calls=settings.max_concurrent_calls,
             translators=translators,
@@ -103,10 +115,14 @@ class ServiceServer:
         )
         # On by default in gRPC, where it hides that two servers share a port.
         shared_port = ("grpc.so_reuseport", int(settings.worker is not None))
-        self.grpc = grpc.aio.server(interceptors=[around], options=[*SERVER_OPTIONS, shared_port])
+        self.grpc = grpc.aio.server(
+            interceptors=[self.calls], options=[*SERVER_OPTIONS, shared_port]
+        )
         self.port = 0
+        self.beside: list[Beside] = []
         self._settings = settings
         self._service: ServiceName = service
+        self.tls = _tls_of(settings)
         self._names = tuple(service_names)
         self._ready = ready
         self._health = HealthServicer(self._names)
@@ -116,28 +132,50 @@ class ServiceServer:
         self._watch: asyncio.Task[None] | None = None
         self._metrics_page = ExitStack()
 
+    @property
+    def serving(self) -> dict[str, bool]:
+        """What the health check says of each service; "" is the whole server."""
+        return self._health.serving
+
     async def start(self) -> None:
         """Binds the port and serves. Raises PortTakenError."""
         host, port = self._settings.bind_host, self._settings.port(self._service)
         try:
-            self.port = self.grpc.add_insecure_port(f"{host}:{port}")
+            self.port = self._add_port(f"{host}:{port}")
         except RuntimeError as error:
             raise port_taken(host, port) from error
         metrics_port = self._settings.metrics_port_of(self._service)
         try:
             self._metrics_page.enter_context(metrics_page(host, metrics_port, self.registry))
+            for other in self.beside:
+                await other.start()
         except PortTakenError:
             await self.grpc.stop(0)
+            self._metrics_page.close()
             raise
         await self.grpc.start()
         self._watch = asyncio.create_task(self._watch_readiness())
+
+    def _add_port(self, address: str) -> int:
+        if self.tls is not None:
+            return self.grpc.add_secure_port(address, server_credentials(self.tls))
+        if not self._settings.on_loopback:
+            log.warning(
+                "not encrypted: set SERVEMARK_TLS_CERT and SERVEMARK_TLS_KEY, or put a proxy that "
+                "is in front and let nobody else reach this port",
+                address=address,
+            )
+        return self.grpc.add_insecure_port(address)
 
     async def stop(self, grace: float | None = None) -> None:
         """Says NOT_SERVING, lets calls end for `grace` seconds, then ends them."""
         if self._watch is not None:
             self._watch.cancel()
         await self._health.shut_down()
-        await self.grpc.stop(self._settings.shutdown_grace_seconds if grace is None else grace)
+        seconds = self._settings.shutdown_grace_seconds if grace is None else grace
+        await asyncio.gather(
+            self.grpc.stop(seconds), *(other.stop(seconds) for other in self.beside)
+        )
         await asyncio.to_thread(self._metrics_page.close)
 
     async def run(self, *background: Callable[[], Awaitable[None]]) -> None:
@@ -175,6 +213,13 @@ class ServiceServer:
                 log.info("readiness", **{name or "all": ready for name, ready in now.items()})
                 was = now
             await asyncio.sleep(1.0 if all(now.values()) else 0.1)
+
+
+def _tls_of(settings: ServiceSettings) -> Tls | None:
+    if settings.tls_cert is None:
+        return None
+    files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    return Tls(files, server=True)
 
 
 async def _keep_running(work: Callable[[], Awaitable[None]]) -> None:

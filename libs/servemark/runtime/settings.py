@@ -2,6 +2,7 @@
 
 import ipaddress
 import sys
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -27,10 +28,17 @@ class ServiceSettings(BaseSettings):
     bind_host: str = "127.0.0.1"
     port_base: int = Field(default=50050, ge=0, le=65000)
     metrics_port: int = Field(default=9100, ge=0, le=65000)
+    http_port: int = Field(default=8080, ge=0, le=65535, description="0 is any free one")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     reflection: bool | None = None
     internal_token: SecretStr | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    peer_tls_ca: Path | None = None
+    peer_tls_cert: Path | None = None
+    peer_tls_key: Path | None = None
     max_concurrent_calls: int = Field(default=512, ge=1, le=100_000)
     shutdown_grace_seconds: float = Field(default=10.0, ge=0, le=300)
     database_pool_size: int = Field(default=10, ge=1, le=200)
@@ -57,6 +65,18 @@ class ServiceSettings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _tls_files_together(self) -> "ServiceSettings":
+        for name, cert, key, needed_by in (
+            ("TLS", self.tls_cert, self.tls_key, self.tls_client_ca),
+            ("PEER_TLS", self.peer_tls_cert, self.peer_tls_key, None),
+        ):
+            if (cert is None) != (key is None) or (needed_by is not None and cert is None):
+                raise ValueError(f"{PREFIX}{name}_CERT and {PREFIX}{name}_KEY go together")
+        if self.peer_tls_cert is not None and self.peer_tls_ca is None:
+            raise ValueError(f"{PREFIX}PEER_TLS_CERT needs {PREFIX}PEER_TLS_CA")
+        return self
+
+    @model_validator(mode="after")
     def _open_only_on_loopback(self) -> "ServiceSettings":
         # Services behind the gateway trust whoever reaches them, so reaching them from elsewhere
         # takes a shared token.
@@ -80,6 +100,12 @@ class ServiceSettings(BaseSettings):
     def reflection_enabled(self) -> bool:
         """Reflection as set; by default on loopback only."""
         return self.on_loopback if self.reflection is None else self.reflection
+
+    @property
+    def http_url(self) -> str:
+        """Where the gateway's HTTP port is, as an address to type."""
+        host = "[::1]" if self.bind_host == "::1" else self.bind_host
+        return f"http{'s' if self.tls_cert else ''}://{host}:{self.http_port}"
 
     def port_offset(self, service: ServiceName) -> int:
         """How far a service's ports lie above the first of their block."""

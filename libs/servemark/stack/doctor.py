@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,20 @@ async def _redis(url: str) -> list[Finding]:
     return [Finding(name, "ok", f"{version}, {policy}")]
 
 
+def _http(settings: ServiceSettings) -> Finding:
+    """Whether the gateway answers over HTTP, and with what."""
+    url = f"{settings.http_url}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310  (our own address)
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    except OSError:
+        return Finding("HTTP", "missing", f"does not answer on {settings.http_url}")
+    ready = "ready" if status == 200 else f"answers, but is not ready (status {status})"
+    return Finding("HTTP", "ok" if status == 200 else "missing", f"{ready} on {settings.http_url}")
+
+
 def examine(root: Path, settings: ServiceSettings) -> list[Finding]:
     """Everything found, in the order a reader wants it."""
     database, redis, origin = addresses(DataDir(root.resolve()))
@@ -124,4 +140,5 @@ def examine(root: Path, settings: ServiceSettings) -> list[Finding]:
             if serving
             else Finding(service, "missing", f"does not serve on {target}")
         )
+    found.append(_http(settings))
     return found

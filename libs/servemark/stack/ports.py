@@ -28,6 +28,11 @@ def require_free_ports(settings: ServiceSettings) -> None:
                 f"then `make down` in its folder), or choose another block of four ports: "
                 f"SERVEMARK_PORT_BASE={settings.port_base + 100} make up"
             )
+    if settings.http_port and not is_free(host, settings.http_port):
+        raise StackError(
+            f"Port {settings.http_port} (HTTP) is in use. Choose another: "
+            f"SERVEMARK_HTTP_PORT={settings.http_port % 65_000 + 100} make up"
+        )
     for service in SERVICES:
         port = settings.metrics_port_of(service)
         if port and not is_free(host, port):

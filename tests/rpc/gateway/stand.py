@@ -18,6 +18,7 @@ from servemark.runtime.database import Database
 from servemark.runtime.ending import end_tasks
 from servemark.runtime.settings import ServiceSettings
 from services.gateway.app import create
+from services.gateway.http.server import HttpServer
 from services.gateway.key_limits import OwnLimits
 from services.gateway.keys import create_key_row
 from services.gateway.settings import GatewaySettings
@@ -36,6 +37,7 @@ def settings_for(dsn: str, **more: Any) -> GatewaySettings:
         "key_pepper": PEPPER,
         "port_base": 0,
         "metrics_port": 0,
+        "http_port": 0,
         "shutdown_grace_seconds": 1.0,
         **more,
     }
@@ -62,6 +64,13 @@ class Stand:
     def target(self) -> str:
         """Address of the gateway."""
         return f"127.0.0.1:{self.app.server.port}"
+
+    @property
+    def http(self) -> str:
+        """Address of the gateway's HTTP port."""
+        (web,) = self.app.server.beside
+        assert isinstance(web, HttpServer)
+        return f"http://127.0.0.1:{web.port}"
 
     @property
     def ingest(self) -> Any:

@@ -24,6 +24,7 @@ def environment(dsn: str, **more: str) -> dict[str, str]:
         "SERVEMARK_DATABASE_URL": dsn,
         "SERVEMARK_KEY_PEPPER": PEPPER,
         "SERVEMARK_METRICS_PORT": "0",
+        "SERVEMARK_HTTP_PORT": "0",
         **more,
     }
 
