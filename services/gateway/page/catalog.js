@@ -58,6 +58,8 @@ export async function describe(config) {
     model: version.modelName ?? config.modelId,
     modelVersion: version.version,
     quantization: version.quantization,
+    format: version.format,
+    artifactUri: version.artifactUri,
     hardware: hardware.name ?? config.hardwareConfigId,
     gpuType: hardware.gpuType,
     gpuCount: hardware.gpuCount,

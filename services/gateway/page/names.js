@@ -18,7 +18,8 @@ export const lineText = (alternative) =>
 export function loadText(alternative) {
   const { inputTokens, outputTokens, concurrency, requestRate, estimate, runCount } = alternative;
   const parts = [workText({ inputTokens, outputTokens, concurrency, requestRate })].filter(Boolean);
-  parts.push(estimate ? "estimated" : counted(Number(runCount ?? 0), "run"));
+  if (estimate) parts.push("estimated");
+  else if (runCount !== undefined) parts.push(counted(Number(runCount), "run"));
   return parts.join(", ");
 }
 

@@ -17,14 +17,14 @@ export function numberField({ name, label, unit = "", placeholder = "", ...attri
   );
 }
 
-/** A labelled choice of one: options are `[value, text]`. */
-export function selectField({ name, label, options }) {
+/** A labelled choice of one: options are `[value, text]`. `standard`: what counts without the parameter. */
+export function selectField({ name, label, options, standard = null }) {
   const id = newId(name);
   return h(
     "div",
     { class: "field" },
     h("label", { for: id }, label),
-    h("select", { id, name }, options.map(([value, text]) => h("option", { value }, text))),
+    h("select", { id, name, "data-standard": standard }, options.map(([value, text]) => h("option", { value }, text))),
   );
 }
 

@@ -2,7 +2,7 @@
 import { FILTERS, PROVENANCES } from "../candidates.js";
 import { FILTER_OPTIONS } from "../catalog.js";
 import { h } from "../dom.js";
-import { get, go, list } from "../state.js";
+import { get, go, isOn, list } from "../state.js";
 import { chosenField } from "./chosen.js";
 import { checkField, folded, group, numberField, selectField } from "./fields.js";
 import { limitFields } from "./limits.js";
@@ -10,7 +10,8 @@ import { limitFields } from "./limits.js";
 const PHONE = matchMedia("(max-width: 52rem)");
 
 /**
- * The form and what fills it from the address. `needsUseCase`: one has to be chosen. `first` and `last` are the
+ * The form and what fills it from the address. `needsUseCase`: one has to be chosen, and
+ * its own limits apply where the address has none. `first` and `last` are the
  * view's own groups of fields.
  */
 export function controlPanel(useCases, { needsUseCase, first = [], last = [] }) {
@@ -45,11 +46,12 @@ export function controlPanel(useCases, { needsUseCase, first = [], last = [] }) 
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", (event) => read(form, event.target));
 
-  const show = (sameUseCase) => {
+  const show = () => {
+    const { characteristics } = useCases.find(({ subcategory, id }) => [subcategory, id].includes(get("use_case"))) ?? {};
     fill(form);
-    limits.show(get("no_default_limits") === "yes" ? [] : sameUseCase?.characteristics?.defaultLimits);
+    limits.show(needsUseCase && !isOn("no_default_limits") ? characteristics?.defaultLimits : []);
     for (const filter of filters) filter.show();
-    about.textContent = lengthsText(sameUseCase?.characteristics);
+    about.textContent = lengthsText(characteristics);
     about.hidden = !about.textContent;
   };
   const element = h("details", { class: "panel-fold", open: !PHONE.matches }, h("summary", {}, "What to look for"), form);

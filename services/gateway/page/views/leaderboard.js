@@ -42,6 +42,7 @@ export function mount(root) {
   replace(root, h("h1", { class: "unseen" }, "Leaderboard"), h("div", { class: "split" }, side, result));
   const newCall = latest();
   let panel = null;
+  let showWeights = () => {};
   let timer = 0;
   let asked = "";
 
@@ -88,14 +89,11 @@ export function mount(root) {
           ),
         ],
       });
-      const showAll = panel.show;
-      panel.show = (useCaseShown) => {
-        showAll(useCaseShown);
-        weighing.show(useCaseShown);
-      };
+      showWeights = weighing.show;
       replace(side, panel.element);
     }
-    panel.show(wanted);
+    panel.show();
+    showWeights(wanted);
   }
 
   const showNothing = () =>
