@@ -11,6 +11,7 @@ from servemark.runtime.health import HEALTH_SERVICE
 from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.grants import GRANTS, allowed
 from services.gateway.http.context import HttpContext
+from services.gateway.http.session import reading_only
 from services.gateway.keys import ANONYMOUS, Caller, KeyChecker, bearer, key_invalid
 from services.gateway.usage import UsageRecorder
 
@@ -62,7 +63,11 @@ class Admission:
             value for key, value in context.invocation_metadata() or () if key == "authorization"
         ]
         if not sent and isinstance(context, HttpContext):
-            return context.anonymous()
-        caller = await self._keys.check(bearer(sent))
+            session = context.session_key
+            if session is None:
+                return context.anonymous()
+            caller = reading_only(await self._keys.check(session))
+        else:
+            caller = await self._keys.check(bearer(sent))
         self._usage.touch(caller.key_id)
         return caller

@@ -18,6 +18,7 @@ export function base() {
   const text = { color: color("text"), fontFamily: getComputedStyle(document.body).fontFamily };
   return {
     animation: false,
+    useUTC: true,
     backgroundColor: "transparent",
     textStyle: text,
     tooltip: {

@@ -25,6 +25,8 @@ function showTabs(current) {
       h("a", { href: href({ view: name === "leaderboard" ? "" : name }), "aria-current": name === current ? "page" : null }, label),
     ),
   );
+  // On a narrow screen the tabs are wider than it.
+  document.querySelector("#tabs [aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 async function show() {

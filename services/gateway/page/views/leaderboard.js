@@ -54,6 +54,7 @@ export function mount(root) {
       if (!known.length) return showNothing();
       const wanted = known.find(({ subcategory, id }) => [subcategory, id].includes(useCase()));
       if (!useCase()) {
+        asked = ""; // So that what follows does not wait as for typing.
         const standard = known.find(({ subcategory }) => subcategory === "chatbot") ?? known[0];
         return go({ use_case: standard.subcategory }, { replace: true });
       }
