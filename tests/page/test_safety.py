@@ -8,7 +8,7 @@ from servemark.catalog.v1.model_version_pb2 import CreateModelVersionRequest, Mo
 from servemark.client.config import Config
 from servemark.ranking.v1.ranking_pb2 import RefreshRankingsRequest
 from tests.page.nightly import CONFIG, FIRST_NIGHT
-from tests.page.site import VIEWS, Opener, Site
+from tests.page.site import VIEWS, Opener, Site, settled
 
 EVIL = "<img src=x onerror=window.ran=true>"
 
@@ -97,7 +97,7 @@ async def test_no_address_but_its_own_is_ever_asked(opener: Opener, site: Site) 
         page = await opener.blank()
         page.on("request", lambda request: asked.add(request.url))
         await page.goto(opener.url + site.address(view))
-        await page.wait_for_load_state("networkidle")
+        await settled(page)
     outside = [url for url in asked if not url.startswith((opener.url, "blob:", "data:"))]
     assert asked
     assert outside == []

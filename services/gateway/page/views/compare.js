@@ -104,7 +104,8 @@ function head(alternative, count) {
 
 function figureCell({ alternative }, cells, { metric, bestConfigIds = [], differences = [] }, first) {
   const cell = cells.get(metric);
-  const isBest = bestConfigIds.includes(alternative.configId);
+  // The only one with a figure is best of nothing.
+  const isBest = differences.length > 0 && bestConfigIds.includes(alternative.configId);
   const runs = Number(cell?.runCount ?? 0);
   const difference = first && differences.find((item) => item.configId === first.alternative.configId && item.otherConfigId === alternative.configId);
   return h(
