@@ -49,7 +49,7 @@ def site(storage_server: str, migrated_template: str, valkey_server: str) -> Ite
 @pytest_asyncio.fixture(scope="session")
 async def browser(site: Site) -> AsyncIterator[Browser]:
     """Chromium without a window."""
-    environment = {
+    environment: dict[str, str | float | bool] = {
         **os.environ,
         "LD_LIBRARY_PATH": str(BROWSER / "lib"),
         "FONTCONFIG_FILE": str(BROWSER / "fonts.conf"),

@@ -105,7 +105,8 @@ async def settled(page: Page) -> None:
 async def configs_shown(page: Page) -> list[str]:
     """Ids of the configurations in the ranking, in its order."""
     boxes = page.locator(".ranked [data-pick]")
-    return await boxes.evaluate_all("all => all.map((box) => box.dataset.pick)")
+    found: list[str] = await boxes.evaluate_all("all => all.map((box) => box.dataset.pick)")
+    return found
 
 
 async def saved(page: Page, button: str) -> Download:

@@ -183,6 +183,7 @@ async def shows(page: Page, configs: list[str]) -> None:
 async def values(page: Page) -> list[str]:
     """What every control is set to."""
     controls = page.locator("aside input, aside select")
-    return await controls.evaluate_all(
+    found: list[str] = await controls.evaluate_all(
         "all => all.map((item) => item.type === 'checkbox' ? String(item.checked) : item.value)"
     )
+    return found

@@ -9,8 +9,8 @@ from playwright.async_api import Page, expect
 from services.gateway.app import create
 from services.gateway.http.server import HttpServer
 from services.gateway.http.session import COOKIE
-from services.gateway.settings import GatewaySettings
 from tests.page.site import Opener, Site, configs_shown
+from tests.rpc.gateway.stand import settings_for
 from tests.support.stack import PEPPER, make_key
 
 
@@ -18,15 +18,11 @@ from tests.support.stack import PEPPER, make_key
 async def closed(opener: Opener, site: Site) -> AsyncIterator[Opener]:
     """Opens a page of the same services that nobody may read without a key."""
     plain = site.stack.settings
-    targets = {f"{name}_target": plain.target(name) for name in ("catalog", "ingest", "ranking")}
-    settings = GatewaySettings(
-        database_url=plain.database_url,
+    settings = settings_for(
+        plain.database_url.get_secret_value(),
         key_pepper=PEPPER,
-        port_base=0,
-        metrics_port=0,
-        http_port=0,
         http_anonymous_read=False,
-        **targets,
+        **{f"{name}_target": plain.target(name) for name in ("catalog", "ingest", "ranking")},
     )
     app = await create(settings)
     await app.server.start()

@@ -30,7 +30,7 @@ export function scatterOptions(points, x, y, { isLog, colorBy, chosen }) {
     xAxis: axis({ ...scale(onLog[0]), name: withSide(x), nameLocation: "middle", nameGap: 30 }),
     yAxis: axis({ ...scale(onLog[1]), name: withSide(y), nameGap: 14, nameTextStyle: { color: color("muted"), fontSize: 13, align: "left" } }),
     series: [
-      frontLine(front, x, y),
+      frontLine(front, x),
       ...groups.map((name) => ({
         name,
         type: "scatter",
@@ -80,10 +80,10 @@ function dot(point, x, y, hue) {
   };
 }
 
-function frontLine(front, x, y) {
+function frontLine(front, x) {
   const sorted = front.map(valuesOf).sort((one, other) => one[0] - other[0]);
-  // Between two points of the front nothing better than its corner is known: a staircase towards the worse side.
-  const step = isMaximized(x) === isMaximized(y) ? (isMaximized(x) ? "start" : "end") : isMaximized(x) ? "start" : "end";
+  // Between two points of the front the worse of their figures is what is known to be had: a staircase.
+  const step = isMaximized(x) ? "start" : "end";
   return {
     name: "front",
     type: "line",
