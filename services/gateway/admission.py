@@ -12,6 +12,7 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from services.gateway.errors import scope_missing
 from services.gateway.grants import GRANTS
 from services.gateway.http.context import HttpContext
+from services.gateway.http.session import reading_only
 from services.gateway.keys import ANONYMOUS, Caller, KeyChecker, bearer, key_invalid
 from services.gateway.limits import Leave, Limits
 from services.gateway.usage import UsageRecorder
@@ -63,7 +64,11 @@ class Admission:
             value for key, value in context.invocation_metadata() or () if key == "authorization"
         ]
         if not sent and isinstance(context, HttpContext):
-            return context.anonymous()
-        caller = await self._keys.check(bearer(sent))
+            session = context.session_key
+            if session is None:
+                return context.anonymous()
+            caller = reading_only(await self._keys.check(session))
+        else:
+            caller = await self._keys.check(bearer(sent))
         self._usage.touch(caller.key_id)
         return caller

@@ -30,8 +30,10 @@ from services.gateway.http.anonymous import anonymous_reader
 from services.gateway.http.connect import Connect
 from services.gateway.http.here import Here
 from services.gateway.http.methods import Methods
+from services.gateway.http.page import Page
 from services.gateway.http.routes import site
 from services.gateway.http.server import HttpServer
+from services.gateway.http.session import session_routes
 from services.gateway.http.status import status_routes
 from services.gateway.jwks import KeySet
 from services.gateway.keys import KeyChecker
@@ -129,7 +131,7 @@ async def create(settings: GatewaySettings) -> App:
         port.add_generic_rpc_handlers((forwarder,))
     here = Here(settings.http_hosts, settings.http_cors_origins)
     connect = Connect(server.calls, methods, anonymous_reader(settings, here))
-    routes = [*status_routes(lambda: server.serving)]
+    routes = [*status_routes(lambda: server.serving), *Page().routes(), *session_routes(keys)]
     web = site(connect, routes, settings.http_cors_origins)
     server.beside.append(HttpServer(web, settings.bind_host, settings.http_port, server.tls))
     return App(

@@ -51,6 +51,7 @@ def _present(stack: Stack, first: RecommendResponse | None) -> None:
     host = settings.bind_host
     lines = [
         "",
+        f"Page      {settings.http_url}/",
         f"Gateway   {stack.target} (gRPC), {settings.http_url} (HTTP)",
         f"Services  catalog {settings.target('catalog')}, ingest {settings.target('ingest')}, "
         f"ranking {settings.target('ranking')}",

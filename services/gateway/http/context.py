@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import grpc
 from starlette.requests import Request
 
+from services.gateway.http.session import session_key
 from services.gateway.keys import Caller
 
 Pair = tuple[str, str | bytes]
@@ -52,6 +53,11 @@ class HttpContext:
     def anonymous(self) -> Caller:
         """Who calls without a credential. Raises KEY_INVALID where nobody may."""
         return self._anonymous(self._request)
+
+    @property
+    def session_key(self) -> str | None:
+        """The key of the page's session that the call belongs to; None: it belongs to none."""
+        return session_key(self._request)
 
     def invocation_metadata(self) -> tuple[Pair, ...]:
         """The request's headers, as far as they can be metadata, and every `authorization`."""

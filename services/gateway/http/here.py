@@ -27,7 +27,11 @@ class Here:
         origins = request.headers.getlist("origin")
         if len(hosts) != 1 or len(origins) > 1 or not self._ours(hosts[0]):
             return False
-        return not origins or origins[0] in self._origins or _netloc(origins[0]) == hosts[0].lower()
+        return (
+            not origins
+            or origins[0] in self._origins
+            or origin_netloc(origins[0]) == hosts[0].lower()
+        )
 
     @staticmethod
     def forwarded(request: Request) -> bool:
@@ -47,7 +51,8 @@ class Here:
             return False
 
 
-def _netloc(origin: str) -> str | None:
+def origin_netloc(origin: str) -> str | None:
+    """Host and port of an Origin, in lower case; None for one that is of no page."""
     try:
         parts = urlsplit(origin)
     except ValueError:
