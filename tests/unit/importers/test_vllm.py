@@ -10,7 +10,9 @@ from servemark.importers.base import Document, Imported, Rejection
 from servemark.importers.context import Context
 from servemark.importers.detect import read_document
 from servemark.importers.documents import read_documents
-from servemark.importers.vllm import NOTE_EMPTY, NOTE_ZERO_TTFT, NOTE_ZONE
+from servemark.importers.samples import NOTE_EMPTY
+from servemark.importers.serving import NOTE_ZERO_TTFT
+from servemark.importers.vllm import NOTE_ZONE
 from tests.support.shared_data import shared_data
 
 CONTEXT = {
