@@ -60,11 +60,13 @@ class InferencePerfImporter:
             yield Rejection(NO_METRICS, "No request of the run succeeded.", document.place)
             return
         load, stage = data["load_summary"], stage_of(document.path)
+        concurrency = positive(at(load, "concurrency"))
         values: dict[str, Any] = {
             "tool": "inference-perf",
             **_percentiles(data),
-            "concurrency": positive(at(load, "concurrency")),
-            "request_rate": positive(at(load, "requested_rate")),
+            "concurrency": concurrency,
+            # A stage of fixed concurrency has the number of its requests here.
+            "request_rate": None if concurrency else positive(at(load, "requested_rate")),
             "throughput_tokens_sec": number(
                 at(data, "successes", "throughput", "output_tokens_per_sec")
             ),

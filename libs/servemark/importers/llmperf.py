@@ -13,13 +13,14 @@ from servemark.client.records import ResultRecord
 from servemark.importers.base import FIELD_INVALID, NO_METRICS, Document, Rejection, finish
 from servemark.importers.context import Context
 from servemark.importers.reported import detailed, reported
-from servemark.importers.samples import NOTE_EMPTY, Samples, SamplesError
+from servemark.importers.samples import Samples, SamplesError
 from servemark.importers.values import from_epoch, in_milliseconds, number, positive, text
 
 NOTE_TPOT = (
     "the tool's inter_token_latency includes the first token, so it is no TPOT and stays here"
 )
 NOTE_NO_DURATION = "individual responses have no times, so there is no throughput and no rate"
+NOTE_EMPTY = "responses without a token count as failed, and are in no percentile"
 
 _REQUEST = {"ttft_s", "end_to_end_latency_s", "number_output_tokens"}
 
