@@ -1,6 +1,7 @@
 """Documents that went wrong on the way: keys lost, types changed, numbers no tool measures."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.result_documents import copy_of
 
 _DEEP: Any = []
-for _ in range(500):
+for _ in range(200):
     _DEEP = [_DEEP]
 
 ODD: tuple[Any, ...] = (
@@ -54,11 +55,13 @@ def mutated(draw: st.DrawFn, document: Any) -> Any:
         places = list(_places(changed))
         if not places:
             break
-        parent, key = draw(st.sampled_from(places))
-        if draw(st.booleans()):
+        parent, key = places[draw(st.integers(0, len(places) - 1))]
+        odd = draw(st.integers(-len(ODD) // 2, len(ODD) - 1))
+        if odd < 0:
             del parent[key]
         else:
-            parent[key] = draw(st.sampled_from(ODD))
+            # A copy: the next change may be made inside of it.
+            parent[key] = deepcopy(ODD[odd])
     return changed
 
 

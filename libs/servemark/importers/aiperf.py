@@ -5,11 +5,12 @@ object with its unit, `avg` and percentiles. `inter_token_latency` is a request'
 its first token, which is TPOT. Where nothing was measured, AIPerf writes null.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from servemark.client.records import ResultRecord
+from servemark.importers.aiperf_telemetry import telemetry
 from servemark.importers.base import NO_METRICS, Document, Rejection, finish
 from servemark.importers.context import Context
 from servemark.importers.reported import detailed, flat, reported
@@ -28,7 +29,6 @@ NOTE_CANCELLED = "the run was cancelled before its end"
 
 _METRICS = {"ttft": "time_to_first_token", "tpot": "inter_token_latency"}
 _STATISTICS = ("unit", "avg", "p50", "p90", "p95", "p99")
-_UTILIZATION_UNITS = ("%", "percent", "percentage")
 # Of `reported`: the telemetry and the configuration are no figures.
 _NO_FIGURES = ("telemetry_data", "telemetry_stats", "input_config", "sessions")
 
@@ -69,7 +69,7 @@ class AiperfImporter:
             "request_count": count,
             "failed_request_count": _failed(data, is_aiperf=is_aiperf),
             "source_sha256": document.sha256,
-            **_telemetry(data),
+            **telemetry(data),
             "detailed_metrics": detailed(reported(_own_figures(data)), notes=notes),
         }
         presumed = {"model": _model(data["input_config"]), "provenance": "measured"}
@@ -135,53 +135,6 @@ def _failed(data: Mapping[str, Any], *, is_aiperf: bool) -> float | None:
     """Requests that failed: AIPerf writes null for none."""
     failed = number(at(data, "error_request_count", "avg"))
     return 0 if failed is None and is_aiperf and data.get("error_summary") == [] else failed
-
-
-def _telemetry(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Mean utilization and the memory of all GPUs together, each GPU once.
-
-    Several exporters may watch the same GPU.
-    """
-    used, busy = [], []
-    for gpu in _gpus(data):
-        memory, utilization = at(gpu, "gpu_memory_used"), at(gpu, "gpu_utilization")
-        if at(memory, "unit") == "GB":
-            used.append(number(at(memory, "avg")))
-        if at(utilization, "unit") in _UTILIZATION_UNITS:
-            busy.append(number(at(utilization, "avg")))
-    return {
-        "memory_used_gb": _of_all(used, sum),
-        "gpu_utilization_pct": _of_all(busy, lambda values: sum(values) / len(values)),
-    }
-
-
-def _of_all(values: list[float | None], combined: Any) -> float | None:
-    """The combination of all values; nothing where one is missing."""
-    known = [value for value in values if value is not None]
-    return combined(known) if known and len(known) == len(values) else None
-
-
-def _gpus(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The metrics of each GPU."""
-    endpoints = at(data, "telemetry_data", "endpoints")
-    found: dict[Any, dict[str, Any]] = {}
-    for endpoint, described in _items(endpoints):
-        for name, gpu in _items(at(described, "gpus")):
-            identity = text(at(gpu, "gpu_uuid")) or (endpoint, name)
-            metrics = at(gpu, "metrics")
-            if isinstance(metrics, Mapping):
-                found.setdefault(identity, dict(metrics))
-    # GenAI-Perf: {metric: {"unit": …, "gpu0": {"avg": …}}}
-    for metric, of_gpus in _items(data.get("telemetry_stats")):
-        for name, statistics in _items(of_gpus):
-            if isinstance(statistics, Mapping):
-                gpu = found.setdefault(name, {})
-                gpu[metric] = {**statistics, "unit": at(of_gpus, "unit")}
-    return list(found.values())
-
-
-def _items(value: Any) -> Iterable[tuple[str, Any]]:
-    return value.items() if isinstance(value, Mapping) else ()
 
 
 def _own_figures(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

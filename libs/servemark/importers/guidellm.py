@@ -7,7 +7,6 @@ inter_token_latency, weighted by tokens, is what others call TPOT. Of throughput
 one: the median of output_tokens_per_second is over moments, not over time.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 from servemark.client.records import ResultRecord
 from servemark.importers.base import FIELD_INVALID, NO_METRICS, Document, Rejection, finish
 from servemark.importers.context import Context
+from servemark.importers.guidellm_versions import end, load, presumed, totals
 from servemark.importers.reported import detailed, reported
 from servemark.importers.samples import NOTE_EMPTY, Samples, SamplesError
-from servemark.importers.values import at, from_epoch, number, positive, text
+from servemark.importers.values import at, number, text
 
 NOTE_ITL = (
     "TPOT is the tool's inter_token_latency_ms; its time_per_output_token_ms includes the first"
@@ -76,8 +76,8 @@ class GuidellmImporter:
 
 
 def _record(benchmark: Any, document: Document, context: Context) -> ResultRecord | Rejection:
-    totals = _totals(benchmark)
-    successful = number(at(totals, "successful"))
+    counts = totals(benchmark)
+    successful = number(at(counts, "successful"))
     if not successful:
         return Rejection(NO_METRICS, "No request of the benchmark succeeded.")
     try:
@@ -87,12 +87,12 @@ def _record(benchmark: Any, document: Document, context: Context) -> ResultRecor
     if samples and not samples.answered_count:
         return Rejection(NO_METRICS, "No request of the benchmark produced output.")
     rate = number(at(benchmark, "metrics", "requests_per_second", "successful", "mean"))
-    errored = number(at(totals, "errored"))
+    errored = number(at(counts, "errored"))
     values: dict[str, Any] = {
         "tool": "guidellm",
         "tool_version": text(at(document.data, "metadata", "guidellm_version")),
-        "benchmarked_at": _end(benchmark),
-        **_load(benchmark),
+        "benchmarked_at": end(benchmark),
+        **load(benchmark),
         "throughput_tokens_sec": number(
             at(benchmark, "metrics", "output_tokens_per_second", "successful", "mean")
         ),
@@ -111,34 +111,23 @@ def _record(benchmark: Any, document: Document, context: Context) -> ResultRecor
     else:
         values |= _percentiles(benchmark)
     values["detailed_metrics"] = detailed(
-        reported(_own_figures(benchmark, totals)),
+        reported(_own_figures(benchmark, counts)),
         computed=samples.other_percentiles() if samples else None,
         notes=notes,
     )
-    outcome = finish(values, document, context, _presumed(benchmark, document.data))
+    outcome = finish(values, document, context, presumed(benchmark, document.data))
     return samples.sketched(outcome) if samples else outcome
 
 
-def _totals(benchmark: Any) -> Any:
-    """How many requests succeeded and failed; the place moved with each version."""
-    for totals in (
-        at(benchmark, "metrics", "request_totals"),
-        at(benchmark, "request_totals"),
-        at(benchmark, "scheduler_metrics", "requests_made"),
-        at(benchmark, "run_stats", "requests_made"),
-    ):
-        if number(at(totals, "successful")) is not None:
-            return totals
-    return None
-
-
 def _samples(benchmark: Any, successful: float) -> Samples | None:
-    """The requests one by one; None where the file has not all of them.
+    """The requests one by one; None where the file has not all of them, or nothing streamed.
 
     The tool may keep a random part, of which no percentile is as good as the tool's own.
     """
     requests = at(benchmark, "requests", "successful")
-    if not isinstance(requests, list) or not requests or len(requests) != successful:
+    if not isinstance(requests, list) or len(requests) != successful:
+        return None
+    if not any(number(at(request, "time_to_first_token_ms")) for request in requests):
         return None
     samples = Samples()
     for index, request in enumerate(requests):
@@ -166,76 +155,13 @@ def _percentiles(benchmark: Any) -> dict[str, Any]:
     return values
 
 
-def _end(benchmark: Any) -> Any:
-    for part in (benchmark, at(benchmark, "scheduler_metrics"), at(benchmark, "run_stats")):
-        if (time := from_epoch(at(part, "end_time"))) is not None:
-            return time
-    return None
-
-
-def _load(benchmark: Any) -> dict[str, Any]:
-    """The load of this benchmark: streams, or a rate.
-
-    A strategy's own max_concurrency is the tool's limit where the user gave none, so the user's is
-    taken from the profile.
-    """
-    config = at(benchmark, "config") or at(benchmark, "args")
-    strategy = at(config, "strategy")
-    kind = at(strategy, "type_")
-    limit = at(strategy, "streams") or at(config, "profile", "max_concurrency")
-    return {
-        "concurrency": 1 if kind == "synchronous" else positive(limit),
-        "request_rate": positive(at(strategy, "rate")) if kind != "synchronous" else None,
-    }
-
-
-def _presumed(benchmark: Any, report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the report suggests: the model the server was asked for, the lengths of the data."""
-    models = (
-        at(benchmark, "config", "backend", "model"),
-        at(report, "config", "spec", "backend", "model"),
-        at(report, "args", "model"),
-        at(benchmark, "worker", "backend_model"),
-    )
-    data = (
-        at(report, "config", "spec", "data"),
-        at(report, "args", "data"),
-        at(benchmark, "request_loader", "data"),
-    )
-    described = next((found for found in map(_data, data) if found), {})
-    return {
-        "model": next(filter(None, map(text, models)), None),
-        "workload_type": text(described.get("kind")),
-        "input_tokens": positive(described.get("prompt_tokens")),
-        "output_tokens": positive(described.get("output_tokens")),
-        "provenance": "measured",
-    }
-
-
-def _data(value: Any) -> Mapping[str, Any]:
-    """The description of synthetic data: an object, its JSON, or `prompt_tokens=512,…`."""
-    if isinstance(value, list):
-        # Several sources have no one length.
-        return _data(value[0]) if len(value) == 1 else {}
-    if isinstance(value, Mapping):
-        return value
-    if not isinstance(value, str) or "prompt_tokens" not in value:
-        return {}
-    try:
-        parsed = json.loads(value)
-    except (ValueError, RecursionError):
-        pairs = (pair.partition("=") for pair in value.split(","))
-        return {key.strip(): given.strip() for key, _, given in pairs}
-    return parsed if isinstance(parsed, Mapping) else {}
-
-
-def _own_figures(benchmark: Any, totals: Any) -> Iterator[tuple[str, Any]]:
+def _own_figures(benchmark: Any, counts: Any) -> Iterator[tuple[str, Any]]:
     """The tool's own figures over successful requests."""
     strategy = at(benchmark, "config", "strategy") or at(benchmark, "args", "strategy")
     if isinstance(strategy, Mapping):
         yield from ((f"strategy.{key}", value) for key, value in strategy.items())
     yield "duration", at(benchmark, "duration")
-    yield from ((f"requests.{name}", at(totals, name)) for name in _TOTALS)
+    yield from ((f"requests.{name}", at(counts, name)) for name in _TOTALS)
     for name in _RATES:
         yield f"{name}.mean", at(benchmark, "metrics", name, "successful", "mean")
     for name in _REPORTED:

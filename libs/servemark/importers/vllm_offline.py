@@ -62,11 +62,11 @@ def _output_throughput(data: Mapping[str, Any], lengths: Mapping[str, Any]) -> f
     """Output tokens per second, where all requests had the lengths: their tokens must add up."""
     requests, seconds = positive(data.get("num_requests")), positive(data.get("elapsed_time"))
     input_tokens, output_tokens = lengths.get("input_tokens"), lengths.get("output_tokens")
-    if None in (requests, seconds, input_tokens, output_tokens):
+    if requests is None or seconds is None or input_tokens is None or output_tokens is None:
         return None
     if requests * (input_tokens + output_tokens) != number(data.get("total_num_tokens")):
         return None
-    return requests * output_tokens / seconds
+    return float(requests * output_tokens / seconds)
 
 
 class VllmLatencyImporter:

@@ -42,6 +42,13 @@ def test_telemetry_gives_the_mean_utilization_and_the_memory_of_all_gpus() -> No
     assert (found.gpu_utilization_pct, found.memory_used_gb) == (85.0, 64.0)
 
 
+def test_memory_that_one_gpu_lacks_is_not_the_memory_of_all() -> None:
+    document = copy_of(GENAI_PERF)
+    del document["telemetry_stats"]["gpu_memory_used"]["gpu1"]
+    found = record(document)
+    assert (found.gpu_utilization_pct, found.memory_used_gb) == (85.0, None)
+
+
 @pytest.mark.parametrize(
     ("unit", "p50"),
     [("ms", 40.0), ("s", 40_000.0), ("sec", 40_000.0), ("us", 0.04), ("ns", 4e-05), ("min", None)],

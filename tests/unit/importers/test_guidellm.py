@@ -90,6 +90,19 @@ def test_a_random_part_of_the_requests_gives_no_percentiles() -> None:
     assert found.ttft_sketch is None
 
 
+def test_what_did_not_stream_keeps_its_throughput_and_has_no_ttft() -> None:
+    unstreamed = copy_of(GUIDELLM_V0)
+    (benchmark,) = unstreamed["benchmarks"]
+    for request in benchmark["requests"]["successful"]:
+        request["time_to_first_token_ms"] = None
+    for name in ("time_to_first_token_ms", "inter_token_latency_ms"):
+        benchmark["metrics"][name]["successful"]["percentiles"]["p50"] = 0.0
+    found = record(unstreamed)
+    assert (found.ttft_p50_ms, found.tpot_p50_ms) == (None, None)
+    assert (found.throughput_tokens_sec, found.rps_sustained) == (512.0, 2.0)
+    assert (found.request_count, found.failed_request_count) == (4, 1)
+
+
 def test_a_benchmark_that_is_wrong_is_rejected_by_its_place_and_the_others_are_read() -> None:
     report = copy_of(GUIDELLM_V1)
     report["benchmarks"][1]["metrics"]["request_totals"]["successful"] = 0

@@ -13,8 +13,8 @@ from servemark.importers.base import Imported
 from servemark.importers.detect import IMPORTERS
 from servemark.runtime.validation import json_problem
 from tests.support.importing import outcomes
-from tests.support.mutations import ODD, mutated
-from tests.support.result_documents import DOCUMENTS, VLLM_NEW, copy_of
+from tests.support.mutations import mutated
+from tests.support.result_documents import DOCUMENTS, VLLM_NEW
 from tests.support.shared_data import shared_data
 
 REASONS = {"FORMAT_UNKNOWN", "CONTEXT_MISSING", "TIME_MISSING", "NO_METRICS", "FIELD_INVALID"}
@@ -38,7 +38,7 @@ REAL = {
     "vllm_throughput": "dstack-benchmarks/comparison/h100sxm5_vs_mi300x/raw_data/"
     "8xH100SXM5-throughput/nvidia-throughput_test_ip128_op2048_np128.json",
 }
-some = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+some = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -54,17 +54,6 @@ def test_a_made_document_gone_wrong_gives_records_or_reasons(name: str, data: An
 def test_a_real_document_gone_wrong_gives_records_or_reasons(name: str, data: Any) -> None:
     document = json.loads(shared_data(REAL[name]).read_text())
     assert_read(data.draw(mutated(document)))
-
-
-@pytest.mark.parametrize("name", MADE)
-def test_a_key_with_any_odd_value_gives_records_or_reasons(name: str) -> None:
-    document = copy_of(MADE[name])
-    if isinstance(document, list):
-        document = document[0]
-    for key in document:
-        for odd in ODD:
-            changed = {**document, key: odd}
-            assert_read([changed] if isinstance(MADE[name], list) else changed)
 
 
 def assert_read(document: Any) -> None:
