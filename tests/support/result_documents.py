@@ -141,7 +141,7 @@ def _distribution(**changes: float) -> dict[str, Any]:
 
 
 def _statuses(**changes: float) -> dict[str, Any]:
-    empty = dict.fromkeys(_distribution(), 0.0) | {"percentiles": {}}
+    empty: dict[str, Any] = dict.fromkeys(_distribution(), 0.0) | {"percentiles": {}}
     return {
         "successful": _distribution(**changes),
         "errored": empty,

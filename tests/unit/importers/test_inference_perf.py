@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from servemark.importers.inference_perf import NOTE_SUMMARY, stage_of
 from tests.support.importing import file_outcomes, file_records, record, rejection
@@ -67,6 +66,7 @@ def test_what_prometheus_scraped_is_refused_with_what_to_import() -> None:
 
 
 def test_the_real_report_of_the_newest_shape_is_read() -> None:
+    yaml = pytest.importorskip("yaml")
     path = shared_data("llm-d-benchmark/tests/fixtures/inference_perf_lifecycle.yaml")
     found = record(yaml.safe_load(path.read_text()), path.name)
     # successes.latency.time_to_first_token.median, 0.030000000000000027 s
