@@ -175,7 +175,14 @@ def test_a_run_in_which_nothing_answered_is_rejected() -> None:
 
 @pytest.mark.parametrize(
     "arrays",
-    [{"output_lens": [3, 0]}, {"ttfts": ["0.1", 0, 0, 0]}, {"itls": [[None], [], [], []]}],
+    [
+        {"output_lens": [3, 0]},
+        {"ttfts": ["0.1", 0, 0, 0]},
+        {"itls": [[None], [], [], []]},
+        # A request that ends before its first token; one that takes 12 days.
+        {"latencies": [0.05, 0, 0.4, 0]},
+        {"ttfts": [1.1e6, 0, 0.3, 0.2]},
+    ],
 )
 def test_arrays_that_contradict_each_other_are_rejected(arrays: dict[str, Any]) -> None:
     outcome = outcome_of({**PLAIN, **ARRAYS, **arrays})
