@@ -19,15 +19,15 @@ def reported(pairs: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
     are kept, the first ones.
     """
     kept: dict[str, Any] = {}
-    size = 0
     for key, value in pairs:
-        name, scalar = _printable(str(key)), _scalar(value)
-        if scalar is None or name in kept:
-            continue
-        size += len(json.dumps({name: scalar}).encode())
-        if len(kept) == _MAX_KEYS or size > _MAX_BYTES:
+        if len(kept) == _MAX_KEYS:
             break
-        kept[name] = scalar
+        name, scalar = _printable(str(key)), _scalar(value)
+        if scalar is not None:
+            kept.setdefault(name, scalar)
+    size = len(json.dumps(kept))
+    while size > _MAX_BYTES:
+        size -= len(json.dumps(dict([kept.popitem()])))
     return kept
 
 
@@ -54,4 +54,5 @@ def _scalar(value: Any) -> Any:
 
 def _printable(value: str) -> str:
     """The text without what neither UTF-8 nor the database can hold, cut to a length."""
-    return value[:_MAX_TEXT].replace("\x00", "").encode("utf-8", "replace").decode()
+    cut = value[:_MAX_TEXT].replace("\x00", "")
+    return cut if cut.isascii() else cut.encode("utf-8", "replace").decode()

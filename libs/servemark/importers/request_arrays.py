@@ -1,5 +1,6 @@
 """The arrays of one entry a request that vLLM and SGLang write, in seconds."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ def samples_of(data: Mapping[str, Any]) -> Samples | None:
     samples = Samples()
     requests = zip(ttfts, itls, tokens, errors, latencies, strict=True)
     for ttft, gaps, count, error, latency in requests:
-        if not isinstance(gaps, list) or not all(map(_is_number, gaps)):
+        if not _are_numbers(gaps):
             raise SamplesError("itls must hold an array of numbers for each request")
         if samples.add(ttft * 1000, 0 if error else count):
             _add_rest(samples, ttft, gaps, count, latency)
@@ -52,11 +53,16 @@ def _add_rest(
 
 def _numbers(data: Mapping[str, Any], key: str) -> list[Any]:
     values = data[key]
-    if not isinstance(values, list) or not all(map(_is_number, values)):
+    if not _are_numbers(values):
         raise SamplesError(f"{key} must be an array of numbers")
     return values
 
 
-def _is_number(value: Any) -> bool:
+def _are_numbers(values: Any) -> bool:
+    """Whether it is an array of finite numbers, in a few passes that cost no call for each."""
+    if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
+        return False
     # An integer that no float can hold would raise where it is divided.
-    return isinstance(value, int | float) and -_HUGE < value < _HUGE
+    return not values or (
+        min(values) > -_HUGE and max(values) < _HUGE and not math.isnan(sum(values))
+    )

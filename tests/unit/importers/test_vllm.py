@@ -179,6 +179,8 @@ def test_a_run_in_which_nothing_answered_is_rejected() -> None:
         {"output_lens": [3, 0]},
         {"ttfts": ["0.1", 0, 0, 0]},
         {"itls": [[None], [], [], []]},
+        {"itls": [[0.01, float("nan")], [], [], []]},
+        {"output_lens": [10**400, 0, 3, 0]},
         # A request that ends before its first token; one that takes 12 days.
         {"latencies": [0.05, 0, 0.4, 0]},
         {"ttfts": [1.1e6, 0, 0.3, 0.2]},
