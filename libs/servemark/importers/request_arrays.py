@@ -52,7 +52,7 @@ def _add_rest(
 
 
 def _numbers(data: Mapping[str, Any], key: str) -> list[Any]:
-    values = data[key]
+    values: list[Any] = data[key]
     if not _are_numbers(values):
         raise SamplesError(f"{key} must be an array of numbers")
     return values
