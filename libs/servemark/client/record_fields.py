@@ -76,6 +76,8 @@ def _text(limit: int) -> Callable[[Any], str]:
             raise _WrongValueError("type", "must be a text that is not empty")
         if len(value) > limit:
             raise _WrongValueError("range", f"has {len(value)} characters; {limit} are allowed")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise _WrongValueError("type", "has half of a surrogate pair, which is no character")
         return value.strip()
 
     return parse
@@ -102,7 +104,10 @@ def _number(low: float, high: float, *, above_low: bool = False) -> Callable[[An
     def parse(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _WrongValueError("type", f"must be a number, not {_shown(value)}")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         if not math.isfinite(number):
             raise _WrongValueError("range", f"is {_shown(value)}; it must be a finite number")
         if not low <= number <= high or (above_low and number == low):

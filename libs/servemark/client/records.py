@@ -22,6 +22,7 @@ from servemark.client.record_fields import (
 )
 from servemark.ingest.v1 import benchmark_result_pb2 as result_pb2
 from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
+from servemark.ingest.v1.latency_sketch_pb2 import LatencySketch
 from servemark.type.v1 import provenance_pb2
 
 # The keys of `servemark import --dry-run --json`, in their order. `format` there names the format
@@ -46,6 +47,8 @@ DRY_RUN_KEYS = (
     "format",
     "source_sha256",
 )
+
+_SKETCHES = ("ttft_sketch", "tpot_sketch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,10 @@ class ResultRecord:
     source: str | None = None
     source_sha256: str | None = None
     detailed_metrics: Mapping[str, Any] = field(default_factory=dict)
+    # All samples of TTFT and of TPOT. They follow from the same original as the percentiles, so
+    # they are neither in the JSON nor in what the id is made of.
+    ttft_sketch: LatencySketch | None = None
+    tpot_sketch: LatencySketch | None = None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -114,7 +121,11 @@ class ResultRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The record as a JSON object of the keys that have a value, in a fixed order."""
-        document = {item.name: getattr(self, item.name) for item in fields(self)}
+        document = {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.name not in _SKETCHES
+        }
         document["benchmarked_at"] = time_text(self.benchmarked_at)
         document["parallelism"] = dict(self.parallelism)
         document["detailed_metrics"] = dict(self.detailed_metrics)
@@ -246,4 +257,6 @@ def row_to_proto(record: ResultRecord) -> result_pb2.ResultRow:
         failed_request_count=record.failed_request_count,
         detailed_metrics_json=json.dumps(detailed, separators=(",", ":"), ensure_ascii=False),
         source_sha256=bytes.fromhex(record.source_sha256 or ""),
+        ttft_sketch=record.ttft_sketch,
+        tpot_sketch=record.tpot_sketch,
     )

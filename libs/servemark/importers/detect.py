@@ -3,12 +3,33 @@
 from collections.abc import Iterator
 from typing import Any
 
-from servemark.importers import jsonl, vllm
+from servemark.importers import (
+    aiperf,
+    guidellm,
+    inference_perf,
+    jsonl,
+    llmperf,
+    sglang,
+    vllm,
+    vllm_offline,
+)
 from servemark.importers.base import FORMAT_UNKNOWN, Document, Imported, Importer, Rejection
 from servemark.importers.context import Context
 
 IMPORTERS: dict[str, Importer] = {
-    importer.name: importer for importer in (vllm.importer, jsonl.importer)
+    importer.name: importer
+    for importer in (
+        vllm.importer,
+        vllm_offline.throughput_importer,
+        vllm_offline.latency_importer,
+        sglang.importer,
+        guidellm.importer,
+        aiperf.importer,
+        inference_perf.importer,
+        llmperf.summary_importer,
+        llmperf.individual_importer,
+        jsonl.importer,
+    )
 }
 FORMATS = ("auto", *IMPORTERS)
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -6,7 +7,8 @@ import pytest
 
 from servemark.client import records as records_module
 from servemark.client.record_fields import RecordError
-from servemark.client.records import DRY_RUN_KEYS, ResultRecord, records_to_stream
+from servemark.client.records import DRY_RUN_KEYS, ResultRecord, records_to_stream, row_to_proto
+from servemark.client.sketch import sketch_of
 
 GOOD: dict[str, Any] = {
     "model": "meta-llama/Llama-3.1-70B-Instruct",
@@ -102,6 +104,20 @@ def test_a_record_without_percentiles_says_their_source_is_absent() -> None:
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), 1.5, "3", True])
 def test_only_whole_numbers_are_counts(value: object) -> None:
     assert problems_of(request_count=value) == {"request_count": "type"}
+
+
+def test_numbers_no_float_holds_and_texts_no_utf_8_holds_are_refused() -> None:
+    wrong = problems_of(ttft_p50_ms=10**400, ttft_p99_ms=None, model="org/\ud800")
+    assert wrong == {"ttft_p50_ms": "range", "model": "type"}
+
+
+def test_sketches_travel_with_the_row_and_leave_its_id_alone() -> None:
+    plain = record()
+    sketched = replace(plain, ttft_sketch=sketch_of([100, 104]), tpot_sketch=sketch_of([5]))
+    assert (sketched.id(), sketched.to_json()) == (plain.id(), plain.to_json())
+    row = row_to_proto(sketched)
+    assert (row.ttft_sketch, row.tpot_sketch) == (sketched.ttft_sketch, sketched.tpot_sketch)
+    assert not row_to_proto(plain).HasField("ttft_sketch")
 
 
 def test_detailed_metrics_that_would_not_fit_the_wire_are_refused() -> None:

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from servemark.client.records import ResultRecord
+from servemark.client.sketch import sketch_of
 from servemark.importers.base import Document, Imported, Rejection
 from servemark.importers.context import Context
 from servemark.importers.detect import read_document
 from servemark.importers.documents import read_documents
-from servemark.importers.vllm import NOTE_EMPTY, NOTE_ZERO_TTFT, NOTE_ZONE
+from servemark.importers.samples import NOTE_EMPTY
+from servemark.importers.serving import NOTE_ZERO_TTFT
+from servemark.importers.vllm import NOTE_ZONE
+from tests.support.result_documents import VLLM_NEW
 from tests.support.shared_data import shared_data
 
 CONTEXT = {
@@ -115,6 +119,42 @@ def test_per_request_arrays_are_counted_over_the_requests_that_answered() -> Non
     assert record.detailed_metrics["computed"]["e2el_p50_ms"] == pytest.approx(240.0)
 
 
+def test_samples_become_sketches_of_the_requests_that_answered() -> None:
+    record = record_of({**PLAIN, **ARRAYS})
+    # 100 and 300 ms; both TPOTs are 20 ms.
+    assert record.ttft_sketch == sketch_of([100.0, 300.0])
+    assert record.tpot_sketch is not None
+    assert sum(record.tpot_sketch.counts) == 2
+    assert record_of(PLAIN).ttft_sketch is None
+
+
+def test_what_newer_versions_write_is_read_and_kept() -> None:
+    record = record_of(VLLM_NEW)
+    assert (record.ttft_p50_ms, record.ttft_p90_ms, record.ttft_p95_ms) == (20.0, 22.0, 23.0)
+    assert (record.tpot_p95_ms, record.tpot_p99_ms) == (8.0, 9.0)
+    assert (record.concurrency, record.request_rate) == (8, 4.0)
+    # "failed", which older versions leave to num_prompts - completed.
+    assert (record.request_count, record.failed_request_count) == (8, 2)
+    reported = record.detailed_metrics["reported"]
+    assert reported["p99.9_e2el_ms"] == 405.0
+    assert reported["request_goodput"] == 3.5
+    assert reported["spec_decode_acceptance_rate"] == 61.5
+    assert reported["probe_median_e2el_ms"] == 12.0
+
+
+def test_numbers_written_as_text_are_numbers_and_what_is_none_is_absent() -> None:
+    record = record_of({**PLAIN, "median_ttft_ms": "20.0", "p99_ttft_ms": "NaN"})
+    assert (record.ttft_p50_ms, record.ttft_p99_ms) == (20.0, None)
+    assert record_of({**PLAIN, "max_concurrency": "16"}).concurrency == 16
+
+
+def test_figures_beyond_what_a_row_takes_are_left_to_the_original() -> None:
+    record = record_of({**PLAIN, **{f"note_{index}": "x" * 300 for index in range(500)}})
+    reported = record.detailed_metrics["reported"]
+    assert 30 < len(reported) < 60
+    assert reported["note_0"] == "x" * 256
+
+
 def test_tpot_is_the_tools_own_where_the_file_has_latencies() -> None:
     record = record_of({**PLAIN, **ARRAYS, "latencies": [0.3, 0.0, 0.5, 0.0]})
     assert record.tpot_p50_ms == pytest.approx(100.0)
@@ -135,7 +175,16 @@ def test_a_run_in_which_nothing_answered_is_rejected() -> None:
 
 @pytest.mark.parametrize(
     "arrays",
-    [{"output_lens": [3, 0]}, {"ttfts": ["0.1", 0, 0, 0]}, {"itls": [[None], [], [], []]}],
+    [
+        {"output_lens": [3, 0]},
+        {"ttfts": ["0.1", 0, 0, 0]},
+        {"itls": [[None], [], [], []]},
+        {"itls": [[0.01, float("nan")], [], [], []]},
+        {"output_lens": [10**400, 0, 3, 0]},
+        # A request that ends before its first token; one that takes 12 days.
+        {"latencies": [0.05, 0, 0.4, 0]},
+        {"ttfts": [1.1e6, 0, 0.3, 0.2]},
+    ],
 )
 def test_arrays_that_contradict_each_other_are_rejected(arrays: dict[str, Any]) -> None:
     outcome = outcome_of({**PLAIN, **ARRAYS, **arrays})
@@ -190,6 +239,8 @@ def test_the_real_detailed_file_gives_the_percentiles_of_the_621_that_answered()
     assert round(reported["p99_ttft_ms"], 3) == 9912.536
     assert record.percentile_source == "computed_from_samples"
     assert record.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert record.ttft_sketch is not None
+    assert sum(record.ttft_sketch.counts) == 621
     assert record.request_rate == 16.0
 
 
