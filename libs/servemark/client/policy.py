@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from servemark.client.errors import ServemarkCallError
+from servemark.client.process import Owner
 from servemark.client.retry import RetryPolicy, may_repeat
 
 # Methods that read many rows get the longer deadline.
@@ -94,6 +95,7 @@ class CallPolicy(
         self._retry = retry
         self._sleep = sleep
         self._clock = clock
+        self._owner = Owner()
 
     def intercept_unary_unary(
         self, continuation: Any, client_call_details: grpc.ClientCallDetails, request: Any
@@ -149,6 +151,7 @@ class CallPolicy(
         return continuation(self._with_key(client_call_details), request_iterator)
 
     def _with_key(self, given: Any) -> _CallDetails:
+        self._owner.check()
         return _CallDetails(
             method=given.method,
             timeout=given.timeout,
