@@ -31,7 +31,7 @@ from servemark.ranking.v1.ranking_service_pb2_grpc import RankingServiceStub
 DEFAULT_TARGET = "127.0.0.1:50050"
 
 _MIB = 1024 * 1024
-_OPTIONS: list[tuple[str, int]] = [
+OPTIONS: list[tuple[str, int]] = [
     # A Pareto front with all that lies behind it comes in one answer, of up to 16 MiB.
     ("grpc.max_receive_message_length", 16 * _MIB),
     ("grpc.max_send_message_length", 4 * _MIB),
@@ -66,7 +66,7 @@ class Client:
         self._owner = Owner()
         self._senders: weakref.WeakSet[BatchSender] = weakref.WeakSet()
         self._is_closed = False
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._channel = grpc.insecure_channel(target, options=OPTIONS)
         policy = CallPolicy(target, key, timeouts, retry)
         channel = grpc.intercept_channel(self._channel, policy)
         self.catalog = CatalogServiceStub(channel)

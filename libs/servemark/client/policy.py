@@ -22,6 +22,11 @@ class Timeouts:
     unary: float = 5.0
     list: float = 10.0
 
+    def of(self, method: str) -> float:
+        """The deadline of a method."""
+        name = method.rsplit("/", 1)[-1]
+        return self.list if name.startswith(_LIST_PREFIXES) else self.unary
+
 
 class _CallDetails(NamedTuple):
     method: str
@@ -103,9 +108,7 @@ class CallPolicy(
         details = self._with_key(client_call_details)
         timeout = details.timeout
         if timeout is None:
-            name = str(details.method).rsplit("/", 1)[-1]
-            is_list = name.startswith(_LIST_PREFIXES)
-            timeout = self._timeouts.list if is_list else self._timeouts.unary
+            timeout = self._timeouts.of(str(details.method))
         # One deadline for all attempts: the caller's patience is not renewed by a retry.
         deadline = self._clock() + timeout
         attempt = 1

@@ -26,11 +26,16 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
                 yield found
 
 
+def is_result_name(path: Path) -> bool:
+    """Whether a file of this name is one that is read."""
+    return path.suffix.lower() in _SUFFIXES
+
+
 def _walk(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES
+        if is_result_name(path)
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
