@@ -68,7 +68,7 @@ def lay(package: Distribution, site: Path) -> Iterator[str]:
         if ".." in file.parts or file.suffix == ".pyc":
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(package.locate_file(file))
+        target.symlink_to(str(package.locate_file(file)))
         yield str(file)
 
 

@@ -1,7 +1,7 @@
 """`servemark import`: result files of benchmark tools, read and streamed."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -105,26 +105,19 @@ def _read_files(
     if not files:
         raise CliError("There is no .json, .jsonl or .ndjson file in what was named.")
     for path in files:
-        for outcome in read_file(path, context, file_format, time_from_file=time_from_file):
-            if isinstance(outcome, Rejection):
-                read.rejections.append(outcome)
-            else:
-                read.imported.append(outcome)
+        try:
+            for document in read_documents(path, time_from_file=time_from_file):
+                if isinstance(document, Rejection):
+                    read.rejections.append(document)
+                    continue
+                for outcome in read_document(document, context, file_format):
+                    if isinstance(outcome, Rejection):
+                        read.rejections.append(outcome)
+                    else:
+                        read.imported.append(outcome)
+        except OSError as error:
+            raise CliError(f"{path} cannot be read: {error.strerror}.") from None
     return read
-
-
-def read_file(
-    path: Path, context: Context, file_format: str, *, time_from_file: bool
-) -> Iterator[Imported | Rejection]:
-    """What a file gives. Raises CliError if it cannot be read."""
-    try:
-        for document in read_documents(path, time_from_file=time_from_file):
-            if isinstance(document, Rejection):
-                yield document
-            else:
-                yield from read_document(document, context, file_format)
-    except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _show(read: _Read, *, json: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 from servemark.cli.child import NotStartedError, run_command
 from servemark.cli.connection import Key, Target, open_client
 from servemark.cli.environment import environment_of
-from servemark.cli.import_ import check_format, context_of, print_rejections, read_file
+from servemark.cli.import_ import check_format, context_of, print_rejections
 from servemark.cli.output import NOT_IMPORTED, SOME_REJECTED, CliError, err, say_error
 from servemark.cli.push import SpoolFolder
 from servemark.cli.written import MAX_FILES, Watch
@@ -17,9 +17,10 @@ from servemark.client.errors import ServemarkCallError, ServemarkError
 from servemark.client.ledger import StreamError
 from servemark.client.load import load_records
 from servemark.client.spool import Spool, spool_records
-from servemark.importers.base import FORMAT_UNKNOWN, NOT_JSON, Imported, Rejection
+from servemark.importers.base import FORMAT_UNKNOWN, Imported, Rejection
 from servemark.importers.context import Context
-from servemark.importers.detect import FORMATS
+from servemark.importers.detect import FORMATS, read_document
+from servemark.importers.documents import read_documents
 
 _MAX_BYTES = 512 * 1024 * 1024
 _IDLE_SECONDS = 10.0
@@ -83,22 +84,20 @@ def _read(
     imported: list[Imported] = []
     rejections: list[Rejection] = []
     for path in paths:
-        if path.stat().st_size > _MAX_BYTES:
-            rejections.append(Rejection("TOO_LARGE", "Import it by itself.", str(path)))
-            continue
-        outcomes = list(read_file(path, context, file_format, time_from_file=True))
-        recognised = [
-            outcome
-            for outcome in outcomes
-            if isinstance(outcome, Imported) or outcome.reason not in (FORMAT_UNKNOWN, NOT_JSON)
-        ]
-        if not recognised:
-            continue
-        for outcome in outcomes:
-            if isinstance(outcome, Rejection):
-                rejections.append(outcome)
-            else:
-                imported.append(outcome)
+        try:
+            if path.stat().st_size > _MAX_BYTES:
+                rejections.append(Rejection("TOO_LARGE", "Import it by itself.", str(path)))
+                continue
+            for document in read_documents(path, time_from_file=True):
+                if isinstance(document, Rejection):
+                    continue
+                for outcome in read_document(document, context, file_format):
+                    if isinstance(outcome, Imported):
+                        imported.append(outcome)
+                    elif outcome.reason != FORMAT_UNKNOWN:
+                        rejections.append(outcome)
+        except OSError as error:
+            raise CliError(f"{path} cannot be read: {error.strerror}.") from None
     return imported, rejections
 
 

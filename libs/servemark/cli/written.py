@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from servemark.importers.documents import is_result_name
+from servemark.importers.documents import SUFFIXES
 
 MAX_FILES = 200_000
 """Most files that are looked at before a command; a folder with more is named as too large."""
@@ -56,7 +56,7 @@ def named_paths(command: Sequence[str]) -> list[Path]:
             if is_output and has_value:
                 paths.append(Path(value))
             continue
-        if is_output or is_result_name(Path(word)):
+        if is_output or _is_read(Path(word)):
             paths.append(Path(word))
         is_output = False
     return paths
@@ -71,5 +71,9 @@ def _files(places: Iterable[Path]) -> Iterator[Path]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 path = Path(folder, name)
-                if not name.startswith(".") and is_result_name(path):
+                if not name.startswith(".") and _is_read(path):
                     yield path
+
+
+def _is_read(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES

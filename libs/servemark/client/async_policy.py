@@ -36,7 +36,7 @@ class _Common:
         )
 
 
-class _UnaryPolicy(_Common, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+class _UnaryPolicy(_Common, grpc.aio.UnaryUnaryClientInterceptor):
     """Gives calls with one request and one answer a deadline, and repeats them within it."""
 
     def __init__(
@@ -82,7 +82,7 @@ class _UnaryPolicy(_Common, grpc.aio.UnaryUnaryClientInterceptor):  # type: igno
             attempt += 1
 
 
-class _AnswersPolicy(_Common, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+class _AnswersPolicy(_Common, grpc.aio.UnaryStreamClientInterceptor):
     """Sends the key with calls that answer with a stream; they have no deadline."""
 
     async def intercept_unary_stream(

@@ -146,10 +146,7 @@ class Drain:
         acknowledged."""
         with self._changed:
             while not is_reached(self._drained):
-                steps = self._steps
-                if self._is_over or not self._changed.wait_for(
-                    lambda before=steps: self._steps != before, patience
-                ):
+                if self._is_over or not self._changed.wait_for(self._moves(), patience):
                     return is_reached(self._drained)
             return True
 
@@ -166,6 +163,11 @@ class Drain:
         with self._changed:
             self._changed.wait_for(lambda: self._current is None, timeout=5.0)
             return [*self._drained, *(Drained(segment) for segment in waiting)]
+
+    def _moves(self) -> Callable[[], bool]:
+        """Whether anything was acknowledged or ended since now."""
+        before = self._steps
+        return lambda: self._steps != before
 
     # The drain's own thread.
 

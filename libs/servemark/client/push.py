@@ -44,7 +44,6 @@ def push(
     FileNotFoundError for a path that is not there.
     """
     summary = PushSummary()
-    report = on_progress or (lambda _: None)
     is_away = False
     for path in paths:
         try:
@@ -64,7 +63,7 @@ def push(
                 client,
                 segment,
                 idle_timeout=idle_timeout,
-                on_progress=lambda rows, before=done: report(before + rows),
+                on_progress=_after(done, on_progress),
             )
         except (ServemarkCallError, StreamError) as error:
             summary.failures[path] = str(error)
@@ -77,3 +76,8 @@ def push(
         summary.duplicates += sent.duplicates
         summary.rejections += sent.rejections
     return summary
+
+
+def _after(done: int, on_progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """Reports the rows of a segment as those that come after `done` others."""
+    return None if on_progress is None else lambda rows: on_progress(done + rows)

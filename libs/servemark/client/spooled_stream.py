@@ -47,7 +47,6 @@ class SpooledStream(RunnerStream):
         reconnect: RetryPolicy = RECONNECT,
         **options: Any,
     ) -> None:
-        super().__init__(client, idle_timeout=idle_timeout, reconnect=reconnect, **options)
         self._spool = spool
         self._drain = Drain(client, reconnect)
         self._segment: Segment | None = None
@@ -55,6 +54,7 @@ class SpooledStream(RunnerStream):
         self._configs_of: dict[str, list[Config]] = {}
         self._used_bytes = 0
         self._waiting_rows = self._waiting_bytes = 0
+        super().__init__(client, idle_timeout=idle_timeout, reconnect=reconnect, **options)
         self._leftovers = self._take_leftovers()
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from servemark.importers.base import NOT_JSON, Document, Rejection, utc
 
-_SUFFIXES = (".json", ".jsonl", ".ndjson")
+SUFFIXES = (".json", ".jsonl", ".ndjson")
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
 
 
@@ -26,16 +26,11 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
                 yield found
 
 
-def is_result_name(path: Path) -> bool:
-    """Whether a file of this name is one that is read."""
-    return path.suffix.lower() in _SUFFIXES
-
-
 def _walk(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if is_result_name(path)
+        if path.suffix.lower() in SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
