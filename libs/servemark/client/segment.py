@@ -6,8 +6,8 @@ configuration of the header, R a row, E the end of a batch. A row is written bef
 it outlives the process. The end of a batch is synced: it outlives a loss of power. Frames are only
 ever appended. What a stream's id promises, the same batches each time, is what the E frames say.
 
-A binary log, because each row is a write of its own: SQLite in WAL mode takes some ten times as long
-for it (`python -m tests.bench runner`), and JSON Lines twice the bytes.
+A binary log, because each row is a write of its own: for it SQLite in WAL mode takes some ten times
+as long (`python -m tests.bench runner`), and JSON Lines twice the bytes.
 """
 
 import contextlib
