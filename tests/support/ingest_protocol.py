@@ -34,8 +34,8 @@ def no_fault(point: str, sequence: int) -> None:
 
 
 class IngestProtocol:
-    """Rows with an accuracy above 1 are refused, and those whose id is no UUID; a hardware named
-    `unknown` does not resolve.
+    """Rows with an accuracy above 1 are refused, and those whose id is no UUID; so is a stream of
+    the tool `refused`. A hardware named `unknown` does not resolve unless it is among the `known`.
     """
 
     def __init__(self, state: Path, fault: Fault = no_fault) -> None:
@@ -50,6 +50,7 @@ class IngestProtocol:
                 "CREATE TABLE IF NOT EXISTS rejections"
                 " (stream TEXT, sequence INT, row INT, rejection BLOB);"
             )
+        self.known: set[str] = set()
         self.largest_batch = 0
         # Each batch that came: how many rows, and whether as columns.
         self.batches: list[tuple[int, bool]] = []
@@ -68,11 +69,7 @@ class IngestProtocol:
     ) -> Iterator[stream_pb2.AppendResultsResponse]:
         header = next(request_iterator).header
         yield stream_pb2.AppendResultsResponse(opened=self._open(header, context))
-        unresolved = {
-            index
-            for index, spec in enumerate(header.configs)
-            if spec.reference.hardware.name == "unknown"
-        }
+        unresolved = {index for index, spec in enumerate(header.configs) if self._is_unknown(spec)}
         for request in request_iterator:
             try:
                 ack = self._append(header.stream_id, request.batch, unresolved, context)
@@ -92,12 +89,12 @@ class IngestProtocol:
                 database.execute(
                     "INSERT INTO streams VALUES (?, ?, 0, 0, 0)", (header.stream_id, content)
                 )
-        if known is not None and known[0] != content:
+        if header.tool == "refused" or (known is not None and known[0] != content):
             refuse(context, code_pb2.FAILED_PRECONDITION, "HEADER_CHANGED", "Another header.")
         opened = stream_pb2.StreamOpened(next_sequence=known[1] if known else 0)
         for index, spec in enumerate(header.configs):
             outcome = opened.configs.add(config_index=index)
-            if spec.reference.hardware.name == "unknown":
+            if self._is_unknown(spec):
                 outcome.failures.add(
                     field="hardware",
                     reason=ErrorReason.ERROR_REASON_REFERENCE_NOT_FOUND,
@@ -106,6 +103,10 @@ class IngestProtocol:
             else:
                 outcome.config_id = f"config-{index}"
         return opened
+
+    def _is_unknown(self, spec: stream_pb2.ConfigSpec) -> bool:
+        name = spec.reference.hardware.name
+        return name == "unknown" and name not in self.known
 
     def _append(
         self,

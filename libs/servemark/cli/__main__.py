@@ -21,9 +21,12 @@ from servemark.cli import (
     key,
     org,
     pareto,
+    push,
     rank,
     recommend,
     results,
+    run,
+    spool,
     stats,
     storage,
     user,
@@ -67,6 +70,11 @@ def before(
 
 add_hooks(app)
 app.command("import", no_args_is_help=True)(import_.import_files)
+app.command("run", no_args_is_help=True, context_settings={"allow_interspersed_args": False})(
+    run.run
+)
+app.command("push")(push.push)
+app.command("resume", help="The same as push.")(push.push)
 app.command("recommend", no_args_is_help=True)(recommend.recommend)
 app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("compare", no_args_is_help=True)(compare.compare)
@@ -78,6 +86,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(org.app, name="org")
 app.add_typer(user.app, name="user")
 app.command("audit")(audit.audit)
+app.add_typer(spool.app, name="spool")
 app.add_typer(storage.app, name="storage")
 app.add_typer(archive.app, name="archive")
 app.add_typer(cache.app, name="cache")
@@ -86,6 +95,8 @@ app.add_typer(events.app, name="events")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits: 0 done, 1 failed, 2 wrong usage, 3 some rows rejected.
+
+    `servemark run` exits as the command that it ran, and with 4 where nothing could be imported.
 
     Whatever a person can put right is said in a sentence on stderr, never as a traceback.
     """

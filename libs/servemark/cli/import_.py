@@ -64,11 +64,8 @@ def import_files(
     key: Key = None,
 ) -> None:
     """Import result files of benchmark tools. The same file twice stores nothing twice."""
-    if file_format not in FORMATS:
-        raise typer.BadParameter(
-            f"{file_format!r} is not one of {', '.join(FORMATS)}.", param_hint="--format"
-        )
-    read = _read_files(files, _context(context), file_format, time_from_file=time_from_file)
+    check_format(file_format)
+    read = _read_files(files, context_of(context), file_format, time_from_file=time_from_file)
     if dry_run:
         _show(read, json=json)
     else:
@@ -79,7 +76,16 @@ def import_files(
         raise typer.Exit(SOME_REJECTED)
 
 
-def _context(path: Path | None) -> Context:
+def check_format(file_format: str) -> None:
+    """Raises BadParameter for a format that there is not."""
+    if file_format not in FORMATS:
+        raise typer.BadParameter(
+            f"{file_format!r} is not one of {', '.join(FORMATS)}.", param_hint="--format"
+        )
+
+
+def context_of(path: Path | None) -> Context:
+    """The context that a file states; an empty one without a file. Raises CliError."""
     if path is None:
         return Context()
     try:
@@ -124,7 +130,7 @@ def _show(read: _Read, *, json: bool) -> None:
         print_records(out(), [item.record for item in read.imported])
     rejected = f"; {len(read.rejections)} rejected" if read.rejections else ""
     out().print(f"{_count(len(read.imported))} would be sent{rejected}.")
-    _print_rejections(read.rejections)
+    print_rejections(read.rejections)
 
 
 def _send(client: Client, read: _Read) -> LoadSummary:
@@ -166,7 +172,7 @@ def _report(read: _Read, summary: LoadSummary, *, json: bool) -> None:
     if read.rejections:
         sentence += f"; {len(read.rejections)} rejected"
     out().print(f"{sentence}.")
-    _print_rejections(read.rejections)
+    print_rejections(read.rejections)
 
 
 def _count(results: int) -> str:
@@ -178,7 +184,7 @@ def _print_rejections_json(rejections: Iterable[Rejection]) -> None:
         print_json(rejection.to_json(), indent=None)
 
 
-def _print_rejections(rejections: list[Rejection]) -> None:
+def print_rejections(rejections: list[Rejection]) -> None:
     """Prints each distinct reason once, with how often it occurred and where first."""
     counts = Counter((item.reason, item.detail) for item in rejections)
     first = {(item.reason, item.detail): item.place for item in reversed(rejections)}

@@ -4,8 +4,9 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import grpc
 
@@ -15,9 +16,12 @@ from servemark.client.config import Config
 from servemark.client.ledger import StreamError
 from servemark.client.linger import FLUSH_SECONDS
 from servemark.client.policy import CallPolicy, Timeouts
+from servemark.client.process import Owner
 from servemark.client.retry import RetryPolicy
 from servemark.client.runner_stream import RunnerStream
 from servemark.client.sender import IDLE_TIMEOUT, BatchSender
+from servemark.client.spool import Spool
+from servemark.client.spooled_stream import PATIENCE, SpooledStream
 from servemark.events.v1.event_service_pb2_grpc import EventServiceStub
 from servemark.gateway.v1.admin_service_pb2_grpc import AdminServiceStub
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
@@ -27,12 +31,13 @@ from servemark.ranking.v1.ranking_service_pb2_grpc import RankingServiceStub
 DEFAULT_TARGET = "127.0.0.1:50050"
 
 _MIB = 1024 * 1024
-_OPTIONS: list[tuple[str, int]] = [
+OPTIONS: list[tuple[str, int]] = [
     # A Pareto front with all that lies behind it comes in one answer, of up to 16 MiB.
     ("grpc.max_receive_message_length", 16 * _MIB),
     ("grpc.max_send_message_length", 4 * _MIB),
-    # A dead connection is noticed within 80 s; servers refuse pings more often than every 30 s.
-    ("grpc.keepalive_time_ms", 60_000),
+    # A dead connection is noticed within 55 s, before a stream gives up; servers refuse pings more
+    # often than every 30 s.
+    ("grpc.keepalive_time_ms", 35_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     # gRPC's own default grows to two minutes: a server that is back would not be found for as long.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -58,9 +63,10 @@ class Client:
     ) -> None:
         self.target = target
         self._lock = threading.Lock()
+        self._owner = Owner()
         self._senders: weakref.WeakSet[BatchSender] = weakref.WeakSet()
         self._is_closed = False
-        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
+        self._channel = grpc.insecure_channel(target, options=OPTIONS)
         policy = CallPolicy(target, key, timeouts, retry)
         channel = grpc.intercept_channel(self._channel, policy)
         self.catalog = CatalogServiceStub(channel)
@@ -82,25 +88,46 @@ class Client:
         tool_version: str = "",
         configs: Iterable[Config] = (),
         flush_seconds: float = FLUSH_SECONDS,
-        idle_timeout: float = IDLE_TIMEOUT,
+        idle_timeout: float | None = None,
+        spool: Spool | Path | str | Literal[True] | None = None,
     ) -> RunnerStream:
         """A stream for a runner's results; close it, or use it with `with`.
 
         tool: the benchmark tool in lower case. provenance: `measured`, `simulated` or `estimated`.
-        configs: what will be measured, as far as it is known.
+        configs: what will be measured, as far as it is known. spool: a folder on disk that keeps
+        each result until the server has it, through a killed runner and a server that is away;
+        True for the usual one (see Spool.at). What is left there later, `servemark push` sends.
+        idle_timeout: seconds without any acknowledgement after which a stream ends, 60; with a
+        spool those that closing it waits, 5.
         """
-        return RunnerStream(
+        if spool is None:
+            return RunnerStream(
+                self,
+                tool=tool,
+                provenance=provenance,
+                tool_version=tool_version,
+                configs=configs,
+                flush_seconds=flush_seconds,
+                idle_timeout=IDLE_TIMEOUT if idle_timeout is None else idle_timeout,
+            )
+        return SpooledStream(
             self,
+            spool=Spool.at(None if spool is True else spool),
             tool=tool,
             provenance=provenance,
             tool_version=tool_version,
             configs=configs,
             flush_seconds=flush_seconds,
-            idle_timeout=idle_timeout,
+            idle_timeout=PATIENCE if idle_timeout is None else idle_timeout,
         )
 
     def close(self) -> None:
-        """Closes the connection; calls in flight are cancelled, and open streams abandoned."""
+        """Closes the connection; calls in flight are cancelled, and open streams abandoned.
+
+        In a forked child it does nothing: the connection is the parent's.
+        """
+        if not self._owner.is_here:
+            return
         with self._lock:
             self._is_closed = True
             senders = list(self._senders)

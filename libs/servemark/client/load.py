@@ -1,8 +1,9 @@
 """Streams records to a Servemark and says what became of each."""
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 
@@ -47,17 +48,19 @@ def load_records(
     *,
     batch_rows: int = BATCH_ROWS,
     idle_timeout: float = 60.0,
+    environment: Mapping[str, Any] | None = None,
 ) -> LoadSummary:
     """Streams the records, group by group, and returns when all of them are durable or refused.
 
     The same records sent again store nothing twice. `on_progress` is called with the number of
-    records that are done. A record that occurs twice is sent once and counts as a duplicate. Raises
-    ServemarkCallError or StreamError when a stream cannot go on; what was acknowledged stays.
+    records that are done. environment: see records_to_stream. A record that occurs twice is sent
+    once and counts as a duplicate. Raises ServemarkCallError or StreamError when a stream cannot go
+    on; what was acknowledged stays.
     """
     given = list(records)
     summary = LoadSummary()
     sent = done = 0
-    for plan in records_to_stream(given):
+    for plan in records_to_stream(given, environment):
         sent += len(plan.rows)
         header = stream_pb2.StreamHeader()
         header.CopyFrom(plan.header)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from servemark.client.errors import ServemarkCallError
+from servemark.client.process import Owner
 from servemark.client.retry import RetryPolicy, may_repeat
 
 # Methods that read many rows get the longer deadline.
@@ -20,6 +21,11 @@ class Timeouts:
 
     unary: float = 5.0
     list: float = 10.0
+
+    def of(self, method: str) -> float:
+        """The deadline of a method."""
+        name = method.rsplit("/", 1)[-1]
+        return self.list if name.startswith(_LIST_PREFIXES) else self.unary
 
 
 class _CallDetails(NamedTuple):
@@ -94,6 +100,7 @@ class CallPolicy(
         self._retry = retry
         self._sleep = sleep
         self._clock = clock
+        self._owner = Owner()
 
     def intercept_unary_unary(
         self, continuation: Any, client_call_details: grpc.ClientCallDetails, request: Any
@@ -101,9 +108,7 @@ class CallPolicy(
         details = self._with_key(client_call_details)
         timeout = details.timeout
         if timeout is None:
-            name = str(details.method).rsplit("/", 1)[-1]
-            is_list = name.startswith(_LIST_PREFIXES)
-            timeout = self._timeouts.list if is_list else self._timeouts.unary
+            timeout = self._timeouts.of(str(details.method))
         # One deadline for all attempts: the caller's patience is not renewed by a retry.
         deadline = self._clock() + timeout
         attempt = 1
@@ -149,6 +154,7 @@ class CallPolicy(
         return continuation(self._with_key(client_call_details), request_iterator)
 
     def _with_key(self, given: Any) -> _CallDetails:
+        self._owner.check()
         return _CallDetails(
             method=given.method,
             timeout=given.timeout,

@@ -43,7 +43,11 @@ def settle(client: "Client", stream_id: str, ledger: Ledger, baseline: Baseline 
     """
     if not ledger.unsure_rows:
         return
-    rejections = _rejections(client, stream_id, ledger.unsure_sequences)
+    rejections = [
+        rejection
+        for rejection in all_rejections(client, stream_id)
+        if rejection.sequence in ledger.unsure_sequences
+    ]
     if baseline is None or baseline.stored is None:
         ledger.settle_unsure(rejections, None)
         return
@@ -63,9 +67,8 @@ def _cursor(client: "Client", stream_id: str) -> stream_pb2.GetStreamCursorRespo
         return None
 
 
-def _rejections(
-    client: "Client", stream_id: str, sequences: set[int]
-) -> list[stream_pb2.RowRejection]:
+def all_rejections(client: "Client", stream_id: str) -> list[stream_pb2.RowRejection]:
+    """The rows of a stream that were ever refused, in order; those found before an error."""
     found: list[stream_pb2.RowRejection] = []
     token = ""
     try:
@@ -74,9 +77,7 @@ def _rejections(
                 stream_id=stream_id, page_size=_PAGE, page_token=token
             )
             page = client.ingest.ListRejections(request)
-            found += [
-                kept.rejection for kept in page.rejections if kept.rejection.sequence in sequences
-            ]
+            found += [kept.rejection for kept in page.rejections]
             token = page.next_page_token
             if not token:
                 break

@@ -171,26 +171,33 @@ class StreamPlan:
         return str(ids.stream_id(header, row_ids, str(batch_rows).encode()))
 
 
-def records_to_stream(records: Iterable[ResultRecord]) -> Iterator[StreamPlan]:
+def records_to_stream(
+    records: Iterable[ResultRecord], environment: Mapping[str, Any] | None = None
+) -> Iterator[StreamPlan]:
     """The streams that carry the records: one for each tool, version and provenance.
 
     A header names at most 1,000 configurations; where there are more, another stream follows. A
-    record that occurs twice is sent once.
+    record that occurs twice is sent once. environment: where and how the results were measured; it
+    goes into their details, and is no part of what makes a record the same.
     """
     groups: dict[tuple[str, str, str], list[ResultRecord]] = {}
     for record in records:
         key = (record.tool, record.tool_version or "", record.provenance)
         groups.setdefault(key, []).append(record)
     for key, members in groups.items():
-        yield from _plans(key, members)
+        yield from _plans(key, members, environment)
 
 
-def _plans(key: tuple[str, str, str], records: list[ResultRecord]) -> Iterator[StreamPlan]:
+def _plans(
+    key: tuple[str, str, str],
+    records: list[ResultRecord],
+    environment: Mapping[str, Any] | None,
+) -> Iterator[StreamPlan]:
     tool, tool_version, provenance = key
     plan, indexes = _empty_plan(tool, tool_version, provenance), dict[Config, int]()
     seen: set[str] = set()
     for record in records:
-        row = row_to_proto(record)
+        row = row_to_proto(record, environment)
         if row.id in seen:
             continue
         seen.add(row.id)
@@ -236,7 +243,9 @@ def config_of(record: ResultRecord) -> Config:
     )
 
 
-def row_to_proto(record: ResultRecord) -> result_pb2.ResultRow:
+def row_to_proto(
+    record: ResultRecord, environment: Mapping[str, Any] | None = None
+) -> result_pb2.ResultRow:
     """A record's row, with its id, for configuration 0."""
     time = Timestamp()
     time.FromDatetime(record.benchmarked_at)
@@ -245,6 +254,8 @@ def row_to_proto(record: ResultRecord) -> result_pb2.ResultRow:
     detailed.setdefault("gpu_count", record.gpu_count)
     if record.source is not None:
         detailed.setdefault("source", record.source)
+    if environment is not None:
+        detailed.setdefault("environment", environment)
     return result_pb2.ResultRow(
         id=record.id(),
         benchmark_time=time,

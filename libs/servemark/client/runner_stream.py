@@ -1,7 +1,9 @@
 """The stream a benchmark runner writes into: results by name, at the full speed of columns."""
 
+import atexit
 import hashlib
 import json
+import logging
 import random
 import threading
 import time
@@ -17,6 +19,7 @@ from servemark.client.columns import ColumnBuffer
 from servemark.client.config import MAX_CONFIGS, Config
 from servemark.client.ledger import StreamError
 from servemark.client.linger import FLUSH_SECONDS, Linger
+from servemark.client.process import Owner
 from servemark.client.record_fields import PERCENTILE_SOURCES, PROVENANCES
 from servemark.client.retry import RetryPolicy
 from servemark.client.sender import IDLE_TIMEOUT, RECONNECT, BatchSender, StreamSummary
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _MAX_JSON_BYTES = 16 * 1024
 _SHA256_BYTES = 32
+_log = logging.getLogger(__name__)
 _SOURCES = {
     name: provenance_pb2.PercentileSource.Value(f"PERCENTILE_SOURCE_{name.upper()}")
     for name in PERCENTILE_SOURCES
@@ -61,6 +65,8 @@ class RunnerSummary:
     replayed: results sent more than once. rejections: the refused ones, each with its id, a reason
     and a sentence. unresolved: configurations the catalog does not know, and what comes nearest;
     all of their results are among the refused ones. stream_ids: the streams that carried them.
+    spooled: with a spool, results that wait there, of which some may be stored already, and
+    spool_failure says why; sending them again stores nothing twice.
     """
 
     stored: int = 0
@@ -69,6 +75,8 @@ class RunnerSummary:
     rejections: list[stream_pb2.RowRejection] = field(default_factory=list)
     unresolved: dict[Config, str] = field(default_factory=dict)
     stream_ids: list[str] = field(default_factory=list)
+    spooled: int = 0
+    spool_failure: str = ""
 
     @property
     def rejected(self) -> int:
@@ -101,7 +109,8 @@ class RunnerStream:
     so name beforehand what you know beforehand.
 
     Several threads may add results. `with` closes it, unless the block raises: then it is abandoned
-    with what the server has acknowledged by then.
+    with what the server has acknowledged by then. One that is still open when the interpreter ends
+    is closed. A forked child cannot use it: ForkedError.
     """
 
     def __init__(
@@ -122,6 +131,7 @@ class RunnerStream:
         if not 1 <= batch_rows <= MAX_BATCH_ROWS:
             raise ValueError(f"batch_rows is {batch_rows}; it must be 1 to {MAX_BATCH_ROWS}")
         self._client = client
+        self._owner = Owner()
         self._header = stream_pb2.StreamHeader(
             tool=tool,
             tool_version=tool_version,
@@ -146,6 +156,7 @@ class RunnerStream:
             if len(self._indexes) == MAX_CONFIGS:
                 raise ValueError(f"configs are more than the {MAX_CONFIGS} that a stream can name")
             self._enter(config)
+        atexit.register(self._close_at_exit)
 
     @property
     def done_rows(self) -> int:
@@ -182,6 +193,7 @@ class RunnerStream:
         what cannot be sent, and what ended the stream: ServemarkCallError if the server refused it,
         StreamTimeoutError if it does not answer. Figures the server refuses are in the summary.
         """
+        self._owner.check()
         time_us = _time_us(benchmark_time, has_key=key is not None)
         bits = self._random.getrandbits(74) if key is None else _bits(key)
         id_bytes = ids.uuid7_bytes(time_us // 1000, bits)
@@ -197,7 +209,7 @@ class RunnerStream:
             index = self._indexes.get(config)
             if index is None:
                 index = self._enter(config)
-            self._buffer.add(
+            self._put(
                 id_bytes,
                 index,
                 time_us,
@@ -211,15 +223,15 @@ class RunnerStream:
                 ttft_sketch=ttft_sketch,
                 tpot_sketch=tpot_sketch,
             )
-            rows = len(self._buffer)
-            if rows >= self._batch_rows or self._buffer.byte_size > BATCH_BYTES:
+            if self._is_full():
                 self._flush()
-            elif rows == 1:
+            elif self._waiting() == 1:
                 self._linger.start()
         return ids.text(id_bytes)
 
     def flush(self) -> None:
         """Sends the results added so far, without waiting for the acknowledgement."""
+        self._owner.check()
         with self._lock:
             self._flush()
 
@@ -228,6 +240,8 @@ class RunnerStream:
 
         Raises like `add_result`. Closing a closed stream gives the same summary.
         """
+        self._owner.check()
+        self._forget_exit()
         self._linger.end()
         with self._lock:
             self._is_closed = True
@@ -239,6 +253,8 @@ class RunnerStream:
 
     def abandon(self) -> RunnerSummary:
         """Ends the stream without waiting; what is unacknowledged may or may not be stored."""
+        self._owner.check()
+        self._forget_exit()
         self._linger.end()
         sender = self._sender
         if sender is not None:
@@ -265,20 +281,54 @@ class RunnerStream:
         else:
             self.abandon()
 
+    def _close_at_exit(self) -> None:
+        # A forked child that ends as its parent would has the hook, and not the stream.
+        if self._owner.is_here:
+            try:
+                self.close()
+            except Exception as error:
+                _log.warning("Results of a stream that was not closed may be lost: %s", error)
+
+    def _forget_exit(self) -> None:
+        atexit.unregister(self._close_at_exit)
+
     # With the lock held.
+
+    def _put(
+        self,
+        id_bytes: bytes,
+        index: int,
+        time_us: int,
+        figures: Mapping[str, float | None],
+        **more: Any,
+    ) -> None:
+        self._buffer.add(id_bytes, index, time_us, figures, **more)
+
+    def _waiting(self) -> int:
+        return len(self._buffer)
+
+    def _is_full(self) -> bool:
+        return len(self._buffer) >= self._batch_rows or self._buffer.byte_size > BATCH_BYTES
+
+    def _must_end_to_name(self) -> bool:
+        """Whether the header is out, so that a new configuration needs the next stream."""
+        return self._sender is not None
+
+    def _name(self, spec: stream_pb2.ConfigSpec) -> None:
+        self._header.configs.append(spec)
 
     def _enter(self, config: Config) -> int:
         """The index of a new configuration, in the next stream where this one's header is full."""
         if not isinstance(config, Config):
             raise TypeError(f"config is {config!r:.60}, not a servemark.client.config.Config")
         spec = config.to_proto()
-        if self._sender is not None or len(self._indexes) == MAX_CONFIGS:
+        if self._must_end_to_name() or len(self._indexes) == MAX_CONFIGS:
             self._flush()
             self._end_stream()
         if len(self._indexes) == MAX_CONFIGS:
             self._indexes.clear()
             del self._header.configs[:]
-        self._header.configs.append(spec)
+        self._name(spec)
         index = self._indexes[config] = len(self._indexes)
         return index
 

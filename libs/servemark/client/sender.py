@@ -68,6 +68,7 @@ class BatchSender:
     header and goes on where the server stands, for as long as something is acknowledged within
     `idle_timeout` seconds. It connects when the first batch is there. The header has to have its
     stream id, and belongs to the sender from here on. A closed client has no senders: StreamError.
+    `on_progress` is called, from the sender's thread, with the rows that are done by then.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class BatchSender:
         idle_timeout: float = IDLE_TIMEOUT,
         reconnect: RetryPolicy = RECONNECT,
         clock: Callable[[], float] = time.monotonic,
+        on_progress: Callable[[int], None] | None = None,
     ) -> None:
         self._client = client
         self._header = header
         self._idle_timeout = idle_timeout
         self._reconnect = reconnect
         self._clock = clock
+        self._on_progress = on_progress
 
         # Everything below is guarded by this condition, and every change of it is announced.
         self._changed = threading.Condition()
@@ -114,6 +117,12 @@ class BatchSender:
         """Rows that are durable or rejected by now."""
         with self._changed:
             return self._ledger.done_rows
+
+    @property
+    def last_error(self) -> str:
+        """Why the last connection ended, as long as nothing was acknowledged since; else empty."""
+        with self._changed:
+            return self._last_error
 
     def has_room(self) -> bool:
         """Whether `append` would not wait. Raises like `append`."""
@@ -198,7 +207,7 @@ class BatchSender:
                     )
                 )
             else:
-                self._changed.wait(left)
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
 
     def _fail(self, failure: Exception) -> None:
         if self._failure is None:
@@ -289,7 +298,10 @@ class BatchSender:
     def _progress(self, connection: _Connection) -> None:
         connection.has_progressed = True
         self._last_progress = self._clock()
+        self._last_error = ""
         self._changed.notify_all()
+        if self._on_progress is not None:
+            self._on_progress(self._ledger.done_rows)
 
     def _requests(self, connection: _Connection) -> Iterator[stream_pb2.AppendResultsRequest]:
         """The requests of one connection; gRPC reads them in a thread of its own."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,9 +98,11 @@ def send_rows(client: Client, given: list[Result]) -> list[RowRejection]:
     return list(stream.close().rejections)
 
 
-def send_by_runner(client: Client, given: list[Result]) -> list[RowRejection]:
+def send_by_runner(
+    client: Client, given: list[Result], spool: Path | None = None
+) -> list[RowRejection]:
     stream = client.stream(
-        tool="vllm", tool_version="0.11.0", provenance="measured", configs=CONFIGS
+        tool="vllm", tool_version="0.11.0", provenance="measured", configs=CONFIGS, spool=spool
     )
     sources = {2: "computed_from_samples", None: None}
     for number, result in enumerate(given, start=1):
@@ -119,10 +122,13 @@ def send_by_runner(client: Client, given: list[Result]) -> list[RowRejection]:
     return stream.close().rejections
 
 
-async def test_rows_columns_and_a_runner_store_the_same(
-    ingest: Served, monkeypatch: pytest.MonkeyPatch
+async def test_rows_columns_a_runner_and_its_spool_store_the_same(
+    ingest: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     given = list(results(260))
+
+    def send_by_spool(client: Client, given: list[Result]) -> list[RowRejection]:
+        return send_by_runner(client, given, tmp_path)
 
     def send(how: Callable[[Client, list[Result]], list[RowRejection]]) -> tuple[str, Any]:
         servers.execute(ingest.dsn, "TRUNCATE ingest.benchmark_results")
@@ -132,10 +138,12 @@ async def test_rows_columns_and_a_runner_store_the_same(
 
     by_columns = await asyncio.to_thread(send, send_rows)
     by_runner = await asyncio.to_thread(send, send_by_runner)
+    by_spool = await asyncio.to_thread(send, send_by_spool)
     monkeypatch.setattr(encode, "MIN_COLUMN_ROWS", 1_000_000)
     by_rows = await asyncio.to_thread(send, send_rows)
     assert by_columns == by_rows
     assert by_runner == by_rows
+    assert by_spool == by_rows
     stored, refused = by_rows
     assert stored.startswith("120 ")
     assert len(refused) == 140
