@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from servemark.runtime.errors import ServemarkError
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from services.gateway.grants import READ, allowed
+from services.gateway.grants import READ
 from services.gateway.http.here import origin_netloc
 from services.gateway.keys import Caller, KeyChecker
 
@@ -44,7 +44,7 @@ def from_own_page(request: Request) -> bool:
 
 def reading_only(caller: Caller) -> Caller:
     """The caller with no more than the right to read."""
-    return replace(caller, scopes=frozenset({READ} if allowed(READ, caller.scopes) else ()))
+    return replace(caller, scopes=frozenset({READ} if caller.may(READ) else ()))
 
 
 def session_routes(keys: KeyChecker) -> list[Route]:
@@ -62,7 +62,7 @@ def session_routes(keys: KeyChecker) -> list[Route]:
             caller = await keys.check(key)
         except ServemarkError as error:
             return _refused(error)
-        if not allowed(READ, caller.scopes):
+        if not caller.may(READ):
             return _said(403, "The key lacks the scope READ, which the page needs.")
         answer = JSONResponse({"signed_in": True})
         secure = request.headers["origin"].startswith("https:")

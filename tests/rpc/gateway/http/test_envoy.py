@@ -43,7 +43,14 @@ async def envoy(
         assert changed == 1
     folder = tmp_path_factory.mktemp("envoy")
     (folder / "envoy.yaml").write_text(text)
-    command = [ENVOY, "-c", folder / "envoy.yaml", "--concurrency", "1", "--use-dynamic-base-id"]
+    command = [
+        ENVOY,
+        "-c",
+        str(folder / "envoy.yaml"),
+        "--concurrency",
+        "1",
+        "--use-dynamic-base-id",
+    ]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     address = f"127.0.0.1:{ports['8081']}"
