@@ -130,7 +130,8 @@ async def test_a_caller_that_goes_away_ends_the_call_behind(stand: Stand) -> Non
     async with http_client(stand, await stand.key("READ")) as client:
         with pytest.raises(httpx.ReadTimeout):
             await client.post(GET, json={"id": "slow"}, timeout=0.3)
-    await stand.behind.seen.cancelled.wait()
+    async with asyncio.timeout(20):
+        await stand.behind.seen.cancelled.wait()
 
 
 async def test_large_answers_come_whole_and_zipped_when_asked_for(stand: Stand) -> None:
