@@ -178,13 +178,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return wrapped
         handler = await continuation(handler_call_details)
         if handler is None:
+            return self.wrap(method, None)
+        self._wrapped[method] = self.wrap(method, handler)
+        return self._wrapped[method]
+
+    def wrap(self, method: str, handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
+        """A handler of a method, wrapped; one that refuses for None. For ports beside gRPC's."""
+        if handler is None:
             # Callers choose this name, so it must not become a label: each would stay for ever.
             return self._wrap(
                 grpc.stream_stream_rpc_method_handler(_not_offered), method, ("unknown", "unknown")
             )
         service, _, name = method.lstrip("/").rpartition("/")
-        self._wrapped[method] = self._wrap(handler, method, (service, name))
-        return self._wrapped[method]
+        return self._wrap(handler, method, (service, name))
 
     def _wrap(
         self, handler: Any, method: str, names: tuple[str, str]

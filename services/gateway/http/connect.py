@@ -23,7 +23,7 @@ from services.gateway.http import messages
 from services.gateway.http.context import HttpContext, as_headers
 from services.gateway.http.errors import HTTP_STATUS, error_body, error_of
 from services.gateway.http.incoming import Incoming
-from services.gateway.http.methods import CallDetails, Method, Methods
+from services.gateway.http.methods import Method, Methods
 from services.gateway.http.wish import UnreadableError, Wish, require_kind, wish_of
 from services.gateway.keys import Caller
 from services.gateway.metadata import REQUEST_ID, STATUS_DETAILS
@@ -84,8 +84,7 @@ class _Call:
     async def run(self, calls: CallInterceptor, path: str, context: HttpContext) -> None:
         """Runs the call around its handler and sends what came of it."""
         self._context = context
-        details = CallDetails(path, context.invocation_metadata())
-        around: Any = await calls.intercept_service(self._handler, details)
+        around: Any = calls.wrap(path, self._handler())
         answering = asyncio.ensure_future(
             around.unary_unary(None, context)
             if around.unary_unary
@@ -111,7 +110,7 @@ class _Call:
         """Sends one message of a stream of answers."""
         await self._envelope(0, await self._written(message))
 
-    async def _handler(self, _: grpc.HandlerCallDetails) -> Any:
+    def _handler(self) -> Any:
         """The method's handler with the reading of the body before it and the writing after it."""
         if self._method is None:
             return None

@@ -1,5 +1,6 @@
 """What a call over HTTP answers: the same as over gRPC, as JSON or as bytes."""
 
+import asyncio
 import gzip
 import json
 import struct
@@ -129,7 +130,8 @@ async def test_a_caller_that_goes_away_ends_the_call_behind(stand: Stand) -> Non
     async with http_client(stand, await stand.key("READ")) as client:
         with pytest.raises(httpx.ReadTimeout):
             await client.post(GET, json={"id": "slow"}, timeout=0.3)
-    await stand.behind.seen.cancelled.wait()
+    async with asyncio.timeout(20):
+        await stand.behind.seen.cancelled.wait()
 
 
 async def test_large_answers_come_whole_and_zipped_when_asked_for(stand: Stand) -> None:
@@ -236,3 +238,22 @@ async def test_the_same_call_shows_in_the_metrics_as_over_grpc(stand: Stand) -> 
     async with http_client(stand, await stand.key("READ")) as client:
         await client.post(GET, json={"id": "a"})
     assert registry.get_sample_value("servemark_grpc_handled_total", labels) == before + 1
+
+
+async def test_calls_over_http_and_grpc_at_once_each_get_their_own_answer(stand: Stand) -> None:
+    key = await stand.key("READ")
+
+    async def over_grpc(number: int) -> str:
+        request = GetBenchmarkResultRequest(id=f"grpc {number}")
+        answer = await stand.ingest.GetBenchmarkResult(request, metadata=auth(key))
+        return str(answer.benchmark_result.id)
+
+    async with http_client(stand, key) as client:
+
+        async def over_http(number: int) -> str:
+            answer = await client.post(GET, json={"id": f"http {number}"})
+            return str(answer.json()["benchmarkResult"]["id"])
+
+        calls = [call(number) for number in range(20) for call in (over_http, over_grpc)]
+        answers = await asyncio.gather(*calls)
+    assert answers == [f"{port} {number}" for number in range(20) for port in ("http", "grpc")]

@@ -44,7 +44,7 @@ async def envoy(
     folder = tmp_path_factory.mktemp("envoy")
     (folder / "envoy.yaml").write_text(text)
     command = [
-        ENVOY,
+        str(ENVOY),
         "-c",
         str(folder / "envoy.yaml"),
         "--concurrency",
