@@ -99,6 +99,10 @@ class Database:
                         await driver.execute("ROLLBACK")
                     raise
                 await driver.execute("COMMIT")
+            except asyncpg.InternalClientError as error:
+                # The driver is reading that the server ended the connection.
+                await connection.invalidate()
+                raise asyncpg.ConnectionDoesNotExistError("The connection was ended.") from error
             finally:
                 # The pool is not told of what goes past it.
                 if driver.is_closed() or driver.is_in_transaction():
