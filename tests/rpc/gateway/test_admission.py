@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from servemark.gateway.v1.api_key_pb2 import ListApiKeysRequest, RevokeApiKeyRequest
 from servemark.ingest.v1.result_query_pb2 import GetBenchmarkResultRequest
 from services.gateway.app import create
+from services.gateway.ending import Ending
 from services.gateway.grants import GRANTS, SCOPES
 from services.gateway.keys import new_key
 from tests.rpc.gateway.stand import Stand, auth, refused, running, settings_for
@@ -27,13 +28,18 @@ def call(channel: grpc.aio.Channel, method: str, metadata: Metadata = (), body: 
     async def run() -> Any:
         stream: Any = channel.stream_stream(method)
         live = stream(metadata=metadata, timeout=10)
+        # A write that is under way when the call is refused hides the status in this client, too.
+        ending = Ending(live)
         try:
             await live.write(body)
             await live.done_writing()
+            return await live.read()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            # Refused before it had been written; the answer is read below.
-            pass
-        return await live.read()
+            status = await ending.status()
+            trailers = grpc.aio.Metadata(*status.trailers)
+            raise grpc.aio.AioRpcError(
+                status.code, grpc.aio.Metadata(), trailers, status.text
+            ) from None
 
     return run()
 
