@@ -274,7 +274,7 @@ class KeyStore:
     async def set_limits(
         self, organization_id: UUID, key_id: str, limits: OwnLimits, changed_by: str
     ) -> bool:
-        """Gives a key limits of its own, all of them anew; False where the organization has none.
+        """Gives a key limits of its own, all anew; False where the organization has no such key.
 
         They hold in every gateway within two seconds.
         """

@@ -51,7 +51,7 @@ def assert_names(no: Refusal, key: str, reason: str, limit: str, most: str) -> N
     assert (no.code, no.reason) == (EXHAUSTED, reason)
     assert no.metadata == {"limit": limit, "most": most}
     ((subject, description),) = no.quota
-    assert subject == f"api_key:{key_id(key)}"
+    assert subject == f"caller:{key_id(key)}"
     assert most in description
     assert no.retry_seconds is not None
 
