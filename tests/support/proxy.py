@@ -23,7 +23,8 @@ class Proxy:
         self._is_refusing = False
         self._passing = threading.Event()
         self._passing.set()
-        self.bytes_up = 0
+        self.is_holding = False
+        """Whether anything was swallowed."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -66,15 +67,15 @@ class Proxy:
                 _reset(server)
                 return
             self._sockets += [client, server]
-        threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
-        threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
+        threading.Thread(target=self._pass, args=(client, server), daemon=True).start()
+        threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
 
-    def _pass(self, source: socket.socket, sink: socket.socket, is_up: bool) -> None:
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
+                self.is_holding |= not self._passing.is_set()
                 self._passing.wait()
                 sink.sendall(data)
-                self.bytes_up += len(data) if is_up else 0
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
