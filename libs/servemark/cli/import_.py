@@ -20,7 +20,7 @@ from servemark.client.record_fields import RecordError
 from servemark.importers.base import Imported, Rejection
 from servemark.importers.context import Context
 from servemark.importers.detect import FORMATS, read_document
-from servemark.importers.documents import find_files, read_documents
+from servemark.importers.documents import SUFFIXES, find_files, read_documents
 
 _MAX_SHOWN = 10
 
@@ -103,7 +103,7 @@ def _read_files(
     read = _Read()
     files = list(find_files(paths))
     if not files:
-        raise CliError("There is no .json, .jsonl or .ndjson file in what was named.")
+        raise CliError(f"There is no {', '.join(SUFFIXES)} file in what was named.")
     for path in files:
         try:
             for document in read_documents(path, time_from_file=time_from_file):

@@ -1,6 +1,7 @@
 """Which importer reads a document, and the message when none does."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from servemark.importers import (
@@ -13,7 +14,14 @@ from servemark.importers import (
     vllm,
     vllm_offline,
 )
-from servemark.importers.base import FORMAT_UNKNOWN, Document, Imported, Importer, Rejection
+from servemark.importers.base import (
+    FORMAT_UNKNOWN,
+    Document,
+    Imported,
+    Importer,
+    Rejection,
+    canonical_sha256,
+)
 from servemark.importers.context import Context
 
 IMPORTERS: dict[str, Importer] = {
@@ -32,6 +40,8 @@ IMPORTERS: dict[str, Importer] = {
     )
 }
 FORMATS = ("auto", *IMPORTERS)
+# A list of results shows by its first elements what it is.
+_PEEKED = 10
 
 
 def read_document(
@@ -43,21 +53,42 @@ def read_document(
     tool read by force would give wrong figures, not an error.
     """
     candidates = list(IMPORTERS.values()) if file_format == "auto" else [IMPORTERS[file_format]]
-    for importer in candidates:
-        if importer.recognises(document.data):
-            for outcome in importer.records(document, context):
-                if isinstance(outcome, Rejection):
-                    yield outcome
-                else:
-                    yield Imported(outcome, document.place, importer.name)
-            return
-    yield Rejection(FORMAT_UNKNOWN, _unknown(document.data, candidates), document.place)
+    for part in _parts(document, candidates):
+        importer = _importer_of(part.data, candidates)
+        if importer is None:
+            yield Rejection(FORMAT_UNKNOWN, _unknown(part.data, candidates), part.place)
+            continue
+        for outcome in importer.records(part, context):
+            if isinstance(outcome, Rejection):
+                yield outcome
+            else:
+                yield Imported(outcome, part.place, importer.name)
+
+
+def _parts(document: Document, candidates: list[Importer]) -> Iterator[Document]:
+    """The document, or the elements of a list of results that no importer takes as a whole."""
+    data = document.data
+    if (
+        not isinstance(data, list)
+        or _importer_of(data, candidates) is not None
+        or not any(_importer_of(element, candidates) for element in data[:_PEEKED])
+    ):
+        yield document
+        return
+    for number, element in enumerate(data, start=1):
+        yield replace(document, data=element, sha256=canonical_sha256(element), line=number)
+
+
+def _importer_of(data: Any, candidates: list[Importer]) -> Importer | None:
+    return next((importer for importer in candidates if importer.recognises(data)), None)
 
 
 def _unknown(data: Any, candidates: list[Importer]) -> str:
     looked_for = "; ".join(importer.markers for importer in candidates)
     if isinstance(data, dict):
         found = f"an object with the keys {', '.join(list(map(str, data))[:8]) or '(none)'}"
+    elif isinstance(data, list):
+        found = "a list"
     else:
-        found = f"a JSON {type(data).__name__}"
+        found = f"a {type(data).__name__}"
     return f"Not a known result format. Looked for: {looked_for}. Found: {found}."

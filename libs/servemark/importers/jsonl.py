@@ -1,13 +1,11 @@
 """Servemark's own format: JSON Lines, one result a line, with the keys of ResultRecord."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from servemark.client.record_fields import PARSERS
 from servemark.client.records import ResultRecord
-from servemark.importers.base import Document, Rejection, finish
+from servemark.importers.base import Document, Rejection, canonical_sha256, finish
 from servemark.importers.context import Context
 
 _ENOUGH_KEYS = 5
@@ -31,14 +29,8 @@ class JsonLinesImporter:
         """The one record of a line, or the reason there is none."""
         values = {key: value for key, value in document.data.items() if value is not None}
         values.setdefault("tool", "servemark")
-        values.setdefault("source_sha256", _sha256(document.data))
+        values.setdefault("source_sha256", canonical_sha256(document.data))
         yield finish(values, document, context)
-
-
-def _sha256(data: Any) -> str:
-    """SHA-256 of the line's content, so that spaces and the order of keys do not matter."""
-    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 importer = JsonLinesImporter()
