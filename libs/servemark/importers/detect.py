@@ -5,11 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 from servemark.importers import (
+    aiconfigurator,
     aiperf,
     guidellm,
     inference_perf,
+    inferencex,
     jsonl,
+    llama_bench,
+    llmd_report,
     llmperf,
+    mlperf_log,
+    mlperf_summary,
+    mlperf_table,
+    optimum,
+    planner,
     sglang,
     vllm,
     vllm_offline,
@@ -36,6 +45,16 @@ IMPORTERS: dict[str, Importer] = {
         inference_perf.importer,
         llmperf.summary_importer,
         llmperf.individual_importer,
+        inferencex.importer,
+        llmd_report.importer,
+        optimum.importer,
+        llama_bench.importer,
+        mlperf_log.importer,
+        mlperf_summary.importer,
+        mlperf_table.importer,
+        planner.importer,
+        aiconfigurator.summary_importer,
+        aiconfigurator.silicon_importer,
         jsonl.importer,
     )
 }

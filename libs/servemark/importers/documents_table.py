@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,7 +79,9 @@ def _whole(
             str(path),
         )
         return
-    yield Document(Table(found), path, canonical_sha256(found), None, file_time)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    yield Document(Table(found), path, digest, None, file_time)
 
 
 def _encoding(path: Path) -> str:
