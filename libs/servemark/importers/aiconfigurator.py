@@ -44,6 +44,12 @@ class AiconfiguratorImporter:
             output = per_gpu * gpus
         values: dict[str, Any] = {
             "tool": "aiconfigurator",
+            "model": text(row.get("model")),
+            # A disaggregated row names both sides; where they differ, the user says which counts.
+            "hardware": _same(row, "system"),
+            "framework": _same(row, "backend"),
+            "framework_version": version(_same(row, "version")),
+            "quantization": precision(_same(row, "gemm")),
             "gpu_count": gpus,
             "input_tokens": positive(row.get("isl")),
             "output_tokens": positive(row.get("osl")),
@@ -62,16 +68,7 @@ class AiconfiguratorImporter:
                 notes=[NOTE_POINT],
             ),
         }
-        presumed = {
-            "model": text(row.get("model")),
-            # A disaggregated row names both sides; where they differ, the user says which counts.
-            "hardware": _same(row, "system"),
-            "framework": _same(row, "backend"),
-            "framework_version": version(_same(row, "version")),
-            "quantization": precision(_same(row, "gemm")),
-            "workload_type": "synthetic",
-        }
-        yield finish(values, document, context, presumed)
+        yield finish(values, document, context, {"workload_type": "synthetic"})
 
 
 class SiliconImporter:

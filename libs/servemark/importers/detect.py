@@ -64,14 +64,20 @@ _PEEKED = 10
 
 
 def read_document(
-    document: Document, context: Context, file_format: str = "auto"
+    document: Document,
+    context: Context,
+    file_format: str = "auto",
+    mapping: Importer | None = None,
 ) -> Iterator[Imported | Rejection]:
     """What a document's importer makes of it; a rejection if no importer recognises it.
 
     file_format: a name of FORMATS. A named format is held to its markers too: a file of another
-    tool read by force would give wrong figures, not an error.
+    tool read by force would give wrong figures, not an error. mapping: reads the
+    document instead, as its file says.
     """
     candidates = list(IMPORTERS.values()) if file_format == "auto" else [IMPORTERS[file_format]]
+    if mapping is not None:
+        candidates = [mapping]
     for part in _parts(document, candidates):
         importer = _importer_of(part.data, candidates)
         if importer is None:
@@ -110,4 +116,8 @@ def _unknown(data: Any, candidates: list[Importer]) -> str:
         found = "a list"
     else:
         found = f"a {type(data).__name__}"
-    return f"Not a known result format. Looked for: {looked_for}. Found: {found}."
+    return (
+        f"Not a known result format. Found: {found}. Looked for: {looked_for}. Another format is"
+        " read with --mapping FILE, which says where each figure lies; see"
+        " servemark/importers/README.md."
+    )

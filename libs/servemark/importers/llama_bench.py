@@ -54,6 +54,10 @@ class LlamaBenchImporter:
         values: dict[str, Any] = {
             "tool": "llama-bench",
             "tool_version": _build(data),
+            "framework": "llama.cpp",
+            "framework_version": _build(data),
+            "quantization": _quantization(data.get("model_type")),
+            "format": "gguf",
             "benchmarked_at": text(data.get("test_time")),
             "concurrency": 1,
             "batch_size": 1,
@@ -72,12 +76,8 @@ class LlamaBenchImporter:
         gpus = _names(data.get("gpu_info"))
         presumed = {
             "model": _file_name(data.get("model_filename")) or text(data.get("model_type")),
-            "quantization": _quantization(data.get("model_type")),
-            "format": "gguf",
             "hardware": gpus[0] if gpus else text(data.get("cpu_info")),
             "gpu_count": (1 if data.get("split_mode") == "none" else len(gpus)) or None,
-            "framework": "llama.cpp",
-            "framework_version": _build(data),
             "workload_type": "synthetic",
             "provenance": "measured",
         }

@@ -77,6 +77,7 @@ def _v02(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[
     throughput = at(performance, "throughput")
     load = at(data, "scenario", "load", "standardized")
     engines = _engines(at(data, "scenario", "stack"))
+    stack = [engine for _, engine in engines]
     values = {
         **_requests(at(performance, "requests")),
         **_latencies(at(performance, "latency")),
@@ -91,11 +92,12 @@ def _v02(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[
         "concurrency": positive(at(load, "concurrency")),
         "input_tokens": _whole(at(load, "input_seq_len", "value")),
         "output_tokens": _whole(at(load, "output_seq_len", "value")),
-        "gpu_count": _sum(count for _, count in engines.values()),
-        "parallelism": _parallelism([at(engine, "accelerator") for engine, _ in engines.values()]),
-        **_resources(at(data, "results", "observability", "components"), list(engines)),
+        "gpu_count": _sum(map(_gpus, stack)),
+        "parallelism": _parallelism([at(engine, "accelerator") for engine in stack]),
+        **_resources(
+            at(data, "results", "observability", "components"), [label for label, _ in engines]
+        ),
     }
-    stack = [engine for engine, _ in engines.values()]
     presumed = {
         "model": _only(at(engine, "model", "name") for engine in stack),
         "hardware": _only(at(engine, "accelerator", "model") for engine in stack),
@@ -139,14 +141,13 @@ def _v01(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[
     return values, presumed, reported(_figures(metrics))
 
 
-def _engines(stack: Any) -> dict[str, tuple[Mapping[str, Any], float | None]]:
-    """The inference engines of a stack by label, each with all its GPUs."""
-    engines = {}
-    for index, component in enumerate(_objects(stack)):
+def _engines(stack: Any) -> list[tuple[Any, Mapping[str, Any]]]:
+    """The inference engines of a stack, each after its label."""
+    engines = []
+    for component in _objects(stack):
         engine = component.get("standardized")
         if isinstance(engine, Mapping) and engine.get("kind") == "inference_engine":
-            label = text(at(component, "metadata", "label")) or f"#{index}"
-            engines[label] = (engine, _gpus(engine))
+            engines.append((at(component, "metadata", "label"), engine))
     return engines
 
 
@@ -205,7 +206,7 @@ def _mean(statistics: Any, unit: str) -> float | None:
     return number(at(statistics, "mean")) if at(statistics, "units") == unit else None
 
 
-def _resources(components: Any, labels: list[str]) -> dict[str, Any]:
+def _resources(components: Any, labels: list[Any]) -> dict[str, Any]:
     """GPU utilization and memory, where one engine alone was observed: of several, a mean lies."""
     found = [item for item in _objects(components) if item.get("component_label") in labels]
     if len(found) != 1 or len(labels) != 1:
@@ -228,7 +229,8 @@ def _figures(performance: Any) -> Iterator[tuple[str, Any]]:
     yield from flat(throughput, rates, ("units", "mean"))
     yield from flat(at(performance, "latency"), _LATENCIES, _PARTS)
     yield from (
-        (key, at(performance, "requests", key)) for key in ("total", "failures", "incomplete")
+        (f"requests.{key}", at(performance, "requests", key))
+        for key in ("total", "failures", "incomplete")
     )
     yield from flat(at(performance, "requests"), ("input_length", "output_length"), ("mean", "p50"))
 

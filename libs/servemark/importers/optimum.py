@@ -86,7 +86,7 @@ def _flat(document: Any) -> dict[str, Any]:
     while pending:
         path, value = pending.pop()
         if isinstance(value, Mapping):
-            pending += [(f"{path}.{key}", item) for key, item in reversed(value.items())]
+            pending += [(f"{path}.{key}", item) for key, item in [*value.items()][::-1]]
         else:
             run[path] = value
     return run
