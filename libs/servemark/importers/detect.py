@@ -24,6 +24,7 @@ from servemark.importers import (
     vllm_offline,
 )
 from servemark.importers.base import (
+    FIELD_INVALID,
     FORMAT_UNKNOWN,
     Document,
     Imported,
@@ -78,6 +79,15 @@ def read_document(
     candidates = list(IMPORTERS.values()) if file_format == "auto" else [IMPORTERS[file_format]]
     if mapping is not None:
         candidates = [mapping]
+    try:
+        yield from _read(document, context, candidates)
+    except RecursionError:
+        yield Rejection(FIELD_INVALID, "The document is nested too deep.", document.place)
+
+
+def _read(
+    document: Document, context: Context, candidates: list[Importer]
+) -> Iterator[Imported | Rejection]:
     for part in _parts(document, candidates):
         importer = _importer_of(part.data, candidates)
         if importer is None:

@@ -147,3 +147,14 @@ def test_a_context_names_all_its_wrong_keys(tmp_path: Path) -> None:
         "gpu_count",
         "ttft_p90_ms",
     }
+
+
+def test_a_document_nested_as_deep_as_parsing_allows_is_rejected_and_not_raised(
+    tmp_path: Path,
+) -> None:
+    test = '{"build_commit": 1, "n_prompt": 1, "n_gen": 2, "avg_ns": 1, "avg_ts": 3, "x": %s}'
+    for depth in range(900, 1000, 2):
+        path = tmp_path / "deep.jsonl"
+        path.write_text(test % ("[" * depth + "]" * depth))
+        (rejected,) = read(path)
+        assert rejected.reason in ("NOT_JSON", "CONTEXT_MISSING", "FIELD_INVALID")
