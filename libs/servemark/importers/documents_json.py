@@ -11,6 +11,8 @@ from typing import IO, Any
 from servemark.importers import bounds
 from servemark.importers.base import NOT_JSON, Document, Rejection, canonical_sha256
 
+SUFFIXES = (".json", ".jsonl", ".ndjson")
+"""What tools that measure a server write; tables and texts beside it are mostly no results."""
 _CHUNK = 2**20
 # Half a character: it cannot be written as UTF-8, so no record with it can be hashed or sent.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
