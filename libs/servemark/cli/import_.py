@@ -20,7 +20,9 @@ from servemark.client.record_fields import RecordError
 from servemark.importers.base import Imported, Rejection
 from servemark.importers.context import Context
 from servemark.importers.detect import FORMATS, read_document
-from servemark.importers.documents import find_files, read_documents
+from servemark.importers.documents import SUFFIXES, find_files, read_documents
+from servemark.importers.mapping import MappingImporter
+from servemark.importers.mapping_file import MappingError, read_mapping
 
 _MAX_SHOWN = 10
 
@@ -52,6 +54,15 @@ def import_files(
             " hardware, gpu_count, framework, framework_version, workload_type, ...",
         ),
     ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            "--mapping",
+            exists=True,
+            dir_okay=False,
+            help="TOML or YAML file that says where the figures lie in files of another format.",
+        ),
+    ] = None,
     time_from_file: Annotated[
         bool,
         typer.Option("--time-from-file", help="Where nothing else says it, a file's own time."),
@@ -65,7 +76,11 @@ def import_files(
 ) -> None:
     """Import result files of benchmark tools. The same file twice stores nothing twice."""
     check_format(file_format)
-    read = _read_files(files, context_of(context), file_format, time_from_file=time_from_file)
+    if mapping is not None and file_format != "auto":
+        raise typer.BadParameter("It is the format; leave --format out.", param_hint="--mapping")
+    read = _read_files(
+        files, context_of(context), file_format, _mapping(mapping), time_from_file=time_from_file
+    )
     if dry_run:
         _show(read, json=json)
     else:
@@ -97,20 +112,36 @@ def context_of(path: Path | None) -> Context:
         raise CliError(f"{path} cannot be read as the context: {error}.") from None
 
 
+def _mapping(path: Path | None) -> MappingImporter | None:
+    if path is None:
+        return None
+    try:
+        return MappingImporter(read_mapping(path))
+    except MappingError as error:
+        raise CliError(f"The mapping cannot be used: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} cannot be read as the mapping: {error}.") from None
+
+
 def _read_files(
-    paths: Iterable[Path], context: Context, file_format: str, *, time_from_file: bool
+    paths: Iterable[Path],
+    context: Context,
+    file_format: str,
+    mapping: MappingImporter | None,
+    *,
+    time_from_file: bool,
 ) -> _Read:
     read = _Read()
     files = list(find_files(paths))
     if not files:
-        raise CliError("There is no .json, .jsonl or .ndjson file in what was named.")
+        raise CliError(f"There is no {', '.join(SUFFIXES)} file in what was named.")
     for path in files:
         try:
             for document in read_documents(path, time_from_file=time_from_file):
                 if isinstance(document, Rejection):
                     read.rejections.append(document)
                     continue
-                for outcome in read_document(document, context, file_format):
+                for outcome in read_document(document, context, file_format, mapping):
                     if isinstance(outcome, Rejection):
                         read.rejections.append(outcome)
                     else:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from servemark.importers.documents import SUFFIXES
+from servemark.importers.documents_json import SUFFIXES
 
 MAX_FILES = 200_000
 """Most files that are looked at before a command; a folder with more is named as too large."""

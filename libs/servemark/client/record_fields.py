@@ -147,7 +147,10 @@ def parse_time(value: Any) -> datetime:
         )
     if value.tzinfo is None:
         raise _WrongValueError("type", f"is {value.isoformat()} without a zone; add Z or an offset")
-    utc = value.astimezone(UTC)
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        raise _WrongValueError("range", "is outside of the years there are") from None
     if utc.year < 1970:
         raise _WrongValueError("range", "is before 1970")
     return utc

@@ -1,5 +1,7 @@
 """What an importer is: it recognises a document and turns it into records or reasons."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,23 +14,34 @@ from servemark.importers.context import CONTEXT_KEYS, Context
 
 # Reasons an importer refuses a document for; the server has its own (ErrorReason).
 NOT_JSON = "NOT_JSON"
+NOT_YAML = "NOT_YAML"
+NOT_TABLE = "NOT_TABLE"
+NOT_PARQUET = "NOT_PARQUET"
+TOO_LARGE = "TOO_LARGE"
+PARSER_MISSING = "PARSER_MISSING"
 FORMAT_UNKNOWN = "FORMAT_UNKNOWN"
 CONTEXT_MISSING = "CONTEXT_MISSING"
 TIME_MISSING = "TIME_MISSING"
 NO_METRICS = "NO_METRICS"
+RUN_FAILED = "RUN_FAILED"
 FIELD_INVALID = "FIELD_INVALID"
 
 
 @dataclass(frozen=True)
 class Document:
-    """One JSON document of a file, with what identifies its original."""
+    """One value of a file, with what identifies its original.
+
+    Of JSON, YAML, a table's row or Parquet it is what JSON can hold; a table's cells are texts. Of
+    a text it is the text, and of a table with several rows of names a Table.
+    """
 
     data: Any
     path: Path
     sha256: str
-    """SHA-256 of the original as 64 hexadecimal digits: of the file, or of its line."""
+    """SHA-256 of the original as 64 hexadecimal digits: of the file or its line, or of the
+    canonical JSON of a row or an element."""
     line: int | None = None
-    """Line in the file, from 1. None: the document is the whole file."""
+    """Line, row or element in the file, from 1. None: the document is the whole file."""
     file_time: datetime | None = None
     """When the file was last written, UTC; only set where the user asked for it to count."""
 
@@ -69,7 +82,7 @@ class Importer(Protocol):
     """What a document is recognised by, as people say it."""
 
     def recognises(self, document: Any) -> bool:
-        """Whether a parsed JSON document is of this format, by its markers alone."""
+        """Whether a document's data is of this format, by its markers alone."""
 
     def records(self, document: Document, context: Context) -> Iterator[ResultRecord | Rejection]:
         """The records of a recognised document, and a rejection for each that cannot be one."""
@@ -125,6 +138,13 @@ def _rejection(problems: list[FieldProblem], document: Document) -> Rejection:
     else:
         reason = NO_METRICS
     return Rejection(reason, "; ".join(sentences) + ".", document.place)
+
+
+def canonical_sha256(data: Any) -> str:
+    """SHA-256 of a value's canonical JSON, so that spaces and the order of keys do not matter."""
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # Half a character is the record's to refuse, by the name of its field.
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def utc(timestamp: float) -> datetime:

@@ -1,21 +1,35 @@
-"""The JSON documents of files and folders."""
+"""The documents of files and folders, whatever they are written in."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from servemark.importers.base import NOT_JSON, Document, Rejection, utc
+from servemark.importers.base import Document, Rejection, utc
+from servemark.importers.documents_json import read_json, read_lines
+from servemark.importers.documents_parquet import read_parquet
+from servemark.importers.documents_table import read_table
+from servemark.importers.documents_text import is_result_log, read_text
+from servemark.importers.documents_yaml import read_yaml
 
-SUFFIXES = (".json", ".jsonl", ".ndjson")
-_LINE_SUFFIXES = (".jsonl", ".ndjson")
+_READERS: dict[str, Callable[[Path, datetime | None], Iterator[Document | Rejection]]] = {
+    ".json": read_json,
+    ".jsonl": read_lines,
+    ".ndjson": read_lines,
+    ".yaml": read_yaml,
+    ".yml": read_yaml,
+    ".csv": read_table,
+    ".tsv": read_table,
+    ".parquet": read_parquet,
+    ".txt": read_text,
+}
+SUFFIXES = tuple(_READERS)
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files to read: those named, and the JSON files in folders named, in order of path.
+    """The files to read: those named, and those in folders named that can be results, by path.
 
-    Hidden files and folders inside a named folder are passed over. A file found twice comes once.
+    Hidden files and folders inside a named folder are passed over, and so are texts that are no
+    result log. A file found twice comes once.
     """
     seen: set[Path] = set()
     for path in paths:
@@ -30,53 +44,19 @@ def _walk(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in _READERS
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and (path.suffix.lower() != ".txt" or is_result_log(path))
     )
 
 
 def read_documents(path: Path, *, time_from_file: bool = False) -> Iterator[Document | Rejection]:
-    """The documents of one file: the file's one JSON value, or one for each of its lines.
+    """The documents of one file: the file's one value, or one for each of its lines or rows.
 
-    A line that is not JSON gives a rejection, and the others are read. Raises OSError if the file
-    cannot be read.
+    The suffix says what the file is written in; without a known one it is read as JSON. What cannot
+    be read gives a rejection, and the rest is read. JSON Lines, tables, Parquet and JSON arrays
+    take constant memory, whatever the file's size. Raises OSError if the file cannot be read.
     """
-    content = path.read_bytes()
     file_time = utc(path.stat().st_mtime) if time_from_file else None
-    if path.suffix.lower() not in _LINE_SUFFIXES:
-        try:
-            data = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            # vLLM's --append-result writes one object a line into a file named .json.
-            if not _is_lines(content):
-                yield Rejection(NOT_JSON, f"Not JSON: {error}.", str(path))
-                return
-        else:
-            yield Document(data, path, hashlib.sha256(content).hexdigest(), None, file_time)
-            return
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield Rejection(NOT_JSON, f"Line {number} is not JSON: {error}.", f"{path}:{number}")
-            continue
-        digest = hashlib.sha256(line.strip()).hexdigest()
-        yield Document(data, path, digest, number, file_time)
-
-
-def _is_lines(content: bytes) -> bool:
-    """Whether the first line that is not blank is a whole JSON object."""
-    for line in content.splitlines():
-        if line.strip():
-            return isinstance(_value(line), dict)
-    return False
-
-
-def _value(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+    yield from _READERS.get(path.suffix.lower(), read_json)(path, file_time)

@@ -151,3 +151,48 @@ def test_nobody_there_is_an_error_in_words(run: Run, tmp_path: Path) -> None:
     assert done.code == 1
     assert "No Servemark answers at 127.0.0.1:1" in done.err
     assert "Traceback" not in done.err
+
+
+MAPPING = """
+[fields]
+ttft_p50_ms = { from = "ttft", unit = "s" }
+[constants]
+tool = "ours"
+benchmarked_at = "2025-01-02T03:04:05Z"
+provenance = "measured"
+model = "org/m"
+"""
+
+
+def test_a_mapping_reads_what_no_format_of_ours_is(
+    run: Run, tmp_path: Path, context_file: Path
+) -> None:
+    table, mapping = tmp_path / "runs.csv", tmp_path / "mapping.toml"
+    table.write_text("ttft\n0.25\n0.5\n")
+    mapping.write_text(MAPPING)
+    arguments = ("import", table, "--context", context_file, "--dry-run", "--json")
+    unknown = run(*arguments)
+    assert unknown.code == 3
+    assert "--mapping FILE" in unknown.out
+    done = run(*arguments, "--mapping", mapping)
+    assert (done.code, done.err) == (0, "")
+    assert [shown["ttft_p50_ms"] for shown in lines(done.out)] == [250.0, 500.0]
+    assert {shown["format"] for shown in lines(done.out)} == {"mapping"}
+
+
+def test_a_wrong_mapping_is_an_error_in_words_that_names_the_line(
+    run: Run, vllm_file: Path, tmp_path: Path
+) -> None:
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(MAPPING.replace("ttft_p50_ms", "ttft_p50"))
+    done = run("import", vllm_file, "--dry-run", "--mapping", mapping)
+    assert done.code == 1
+    assert "mapping.toml:3: fields.ttft_p50 is not known" in " ".join(done.err.split())
+
+
+def test_a_mapping_is_the_format(run: Run, vllm_file: Path, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(MAPPING)
+    done = run("import", vllm_file, "--dry-run", "--mapping", mapping, "--format", "vllm")
+    assert done.code == 2
+    assert "leave --format out" in " ".join(done.err.split())

@@ -3,7 +3,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from servemark.client.record_fields import RecordError
 from servemark.importers.base import Document, Imported, Rejection
@@ -58,6 +60,18 @@ def test_each_line_is_a_record_and_a_broken_one_does_not_stop_the_others(tmp_pat
 def test_lines_in_a_file_named_json_are_read_too(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "appended.json", LINE, {**LINE, "ttft_p90_ms": 13})
     assert [type(outcome) for outcome in read(path)] == [Imported, Imported]
+
+
+def test_a_table_and_parquet_with_our_columns_are_our_own_format(tmp_path: Path) -> None:
+    table, columns = tmp_path / "r.csv", tmp_path / "r.parquet"
+    cells = {key: str(value) for key, value in LINE.items()}
+    table.write_text(f"{','.join(cells)},ttft_p50_ms\n{','.join(cells.values())},\n")
+    parquet.write_table(pa.Table.from_pylist([LINE | {"ttft_p50_ms": None}]), columns)
+    (of_table,), (of_parquet,) = read(table), read(columns)
+    assert of_table.file_format == of_parquet.file_format == "jsonl"
+    assert (of_table.record.gpu_count, of_table.record.ttft_p90_ms) == (8, 12.5)
+    line = write_lines(tmp_path / "r.jsonl", LINE)
+    assert of_parquet.record.id() == read(line)[0].record.id()
 
 
 def test_the_same_line_with_other_spacing_is_the_same_record(tmp_path: Path) -> None:
@@ -147,3 +161,13 @@ def test_a_context_names_all_its_wrong_keys(tmp_path: Path) -> None:
         "gpu_count",
         "ttft_p90_ms",
     }
+
+
+def test_a_document_nested_deeper_than_can_be_hashed_is_rejected_and_not_raised() -> None:
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    test = {"build_commit": "x", "n_prompt": 1, "n_gen": 2, "avg_ns": 1, "avg_ts": 3, "x": deep}
+    (rejected,) = read_document(Document(test, Path("x.json"), "ab" * 32), Context())
+    assert isinstance(rejected, Rejection)
+    assert rejected.detail == "The document is nested too deep."
