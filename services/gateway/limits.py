@@ -169,7 +169,7 @@ class Limits:
             reason,
             f"{sentence} Try again when RetryInfo says, or ask for a higher limit.",
             metadata={"limit": limit, "most": f"{most:g}"},
-            quota=QuotaViolation(f"api_key:{caller.key_id}", sentence),
+            quota=QuotaViolation(f"caller:{caller.key_id}", sentence),
             retry_after=retry_after,
         )
 
