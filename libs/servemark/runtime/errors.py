@@ -82,7 +82,7 @@ class FieldViolation:
 
 @dataclass(frozen=True, slots=True)
 class QuotaViolation:
-    """A limit that was met: whose it is (`api_key:…`) and how much it allows."""
+    """A limit that was met: whose it is (`caller:…`) and how much it allows."""
 
     subject: str
     description: str
