@@ -90,11 +90,15 @@ async def _everything_that_takes_a_secret(base: int, stand: Stand, issuer: Issue
         for credential in credentials:
             for method, body in requests.items():
                 await code_of(call(channel, method, auth(credential), body))
-    parts = [part for text in credentials for part in text.replace(".", "_").split("_")[-2:]]
-    ids = {text.split("_")[1] for text in credentials if text.startswith("sm_")}
+    keys = [text for text in credentials if text.startswith("sm_")]
+    tokens = [text for text in credentials if text not in keys]
+    # The id of a key is no secret, nor is a token's header.
+    parts = [text.rpartition("_")[2] for text in keys]
+    parts += [part for text in tokens for part in text.split(".")[1:]]
+    ids = {text.split("_")[1] for text in keys}
     hashes = await KeyStore(stand.database).find(sorted(ids))
     return [
         PEPPER,
-        *(part for part in parts if part not in ids),
+        *parts,
         *(stored.secret_hmac.hex() for stored in hashes.values()),
     ]
