@@ -50,7 +50,7 @@ class Site:
         return {
             "leaderboard": "/?use_case=chatbot&confidence=yes",
             "pareto": f"/?view=pareto&use_case=chatbot&point={self.nightly}",
-            "trends": f"/?view=trends&config={self.nightly}",
+            "trends": f"/?view=trends&config={self.nightly}&days=30",
             "compare": f"/?view=compare&{compare}",
             "configuration": f"/?view=configuration&config={self.nightly}",
         }[view]

@@ -90,8 +90,8 @@ async def test_a_copied_address_restores_the_view(opener: Opener) -> None:
 async def test_back_undoes_the_last_choice(opener: Opener) -> None:
     page = await opener.open("/?use_case=chatbot")
     before = await configs_shown(page)
-    await page.get_by_label("What it is for").select_option("code-completion")
-    await expect(page.locator(".answer h2")).to_have_text("Recommended for code-completion")
+    await page.get_by_label("What it is for").select_option("translation")
+    await expect(page.locator(".answer h2")).to_have_text("Recommended for translation")
     await page.go_back()
     await shows(page, before)
     await expect(page.get_by_label("What it is for")).to_have_value("chatbot")

@@ -68,8 +68,10 @@ export function mount(root) {
       asked = "";
       replace(result, problem(error, load));
       announce(error.message);
+    } finally {
+      // A call that a newer one ended leaves the newer one's sign.
+      if (!signal.aborted) result.removeAttribute("aria-busy");
     }
-    result.removeAttribute("aria-busy");
     return undefined;
   }
 
@@ -102,7 +104,7 @@ export function mount(root) {
       result,
       empty(
         "The catalog is empty.",
-        h("p", {}, "There is no use case to rank for yet. The sample has ten, with models, hardware, prices and 300 measured results:"),
+        h("p", {}, "There is no use case to rank for yet. The sample has some, with models, hardware, prices and 300 measured results:"),
         command("servemark up"),
       ),
     );

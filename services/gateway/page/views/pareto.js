@@ -68,8 +68,10 @@ export function mount(root) {
       asked = "";
       replace(result, problem(error, load));
       announce(error.message);
+    } finally {
+      // A call that a newer one ended leaves the newer one's sign.
+      if (!signal.aborted) result.removeAttribute("aria-busy");
     }
-    result.removeAttribute("aria-busy");
   }
 
   function showPanel(known) {
