@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 import numpy as np
 
 from services.ingest.metrics import LARGER_IS_BETTER
 from services.ingest.records import Config, ConfigRuns, RegressionQuery
-from services.ingest.regressions import LEVEL, Bools, Floats, compare, shown
+from services.ingest.regressions import LEVEL, Floats, compare, shown
+
+# Configurations compared in one go: with all metrics and most runs, the pairs take 13 MB.
+_BLOCK: Final = 50
 
 
 class Verdict(Enum):
@@ -59,8 +63,13 @@ class ConfigChange:
 
 def judge(query: RegressionQuery, found: Sequence[ConfigRuns]) -> list[ConfigChange]:
     """The changes of the configurations, in their order."""
-    if not found:
-        return []
+    changes: list[ConfigChange] = []
+    for start in range(0, len(found), _BLOCK):
+        changes += _judge(query, found[start : start + _BLOCK])
+    return changes
+
+
+def _judge(query: RegressionQuery, found: Sequence[ConfigRuns]) -> list[ConfigChange]:
     width = len(query.columns)
     compared = compare(
         _logarithms([one.history for one in found], width),
@@ -71,9 +80,12 @@ def judge(query: RegressionQuery, found: Sequence[ConfigRuns]) -> list[ConfigCha
     new_count, history_count = compared.new_count, compared.earlier_count
     few_new, few_history = new_count < query.min_new, history_count < query.min_history
     enough = ~(few_new | few_history)
-    hypotheses = np.repeat(enough.reshape(shape).sum(axis=1), width)
+    # How many metrics can be judged must not depend on which of the runs are the new ones: the
+    # promise of false alarms rests on every choice of them being as good as any other.
+    in_family = new_count + history_count >= query.min_new + query.min_history
+    family_size = np.repeat(in_family.reshape(shape).sum(axis=1), width)
     # Not even the most extreme order of so few runs would be found.
-    powerless = enough & (compared.p_least > LEVEL / np.maximum(hypotheses, 1))
+    powerless = enough & (compared.p_least > LEVEL / np.maximum(family_size, 1))
     judged = enough & ~powerless
 
     # Each direction is a family of its own: that something got better is no false alarm.
@@ -81,8 +93,12 @@ def judge(query: RegressionQuery, found: Sequence[ConfigRuns]) -> list[ConfigCha
     p_better = np.where(up, compared.p_higher, compared.p_lower)
     change = np.expm1(compared.change)
     large = np.abs(change) >= query.min_effect
-    worse = judged & large & _shown(p_worse, enough, shape)
-    better = judged & large & _shown(p_better, enough, shape)
+    worse, better = (
+        judged
+        & large
+        & shown(np.where(in_family, np.where(judged, p, 1.0), np.nan).reshape(shape)).ravel()
+        for p in (p_worse, p_better)
+    )
 
     def verdict(place: int) -> tuple[Verdict, Reason | None]:
         if few_new[place]:
@@ -135,11 +151,6 @@ def _logarithms(runs: Sequence[Sequence[Sequence[float | None]]], width: int) ->
     figures[~(figures > 0)] = np.nan
     logarithms: Floats = np.log(figures).transpose(0, 2, 1).reshape(len(runs) * width, most)
     return logarithms
-
-
-def _shown(p: Floats, enough: Bools, shape: tuple[int, int]) -> Bools:
-    """Which are found, each configuration's metrics being a family."""
-    return shown(np.where(enough, p, np.nan).reshape(shape)).ravel()
 
 
 def _known(values: Floats, place: int) -> float | None:

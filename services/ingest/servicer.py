@@ -4,6 +4,7 @@ The write path is in engine.py; a listing method checks its filter, asks its sto
 than the page holds, and makes the token from the last row it returns.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
@@ -232,7 +233,7 @@ class IngestServicer(IngestServiceServicer):
             unknown = await self._regressions.unknown(asked)
             convert_regressions.refuse_unknown(asked, unknown)
         found, last = await self._regressions.page(asked, after, size)
-        changes = judge(asked, found)
+        changes = await asyncio.to_thread(judge, asked, found)
         return regression.DetectRegressionsResponse(
             config_changes=map(convert_regressions.change_to_proto, changes),
             next_page_token="" if last is None else encode_token(digest, [str(last)]),

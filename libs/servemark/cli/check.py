@@ -118,8 +118,9 @@ def check(
 ) -> None:
     """Check whether new runs are worse than those before, by more than runs differ anyway.
 
-    Exits with 0 if nothing got worse, 1 if that cannot be said (also if every configuration has too
-    few runs), 2 for wrong usage, 4 if something got worse.
+    Exit codes: 0 nothing got worse, 4 something did, 2 wrong usage, 1 it cannot be said.
+
+    It cannot be said either where every configuration has too few runs.
     """
     with _wrong_usage():
         request = regression.DetectRegressionsRequest(
