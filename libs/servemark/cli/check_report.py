@@ -65,12 +65,13 @@ class Report:
         return " · ".join((*parts, load_text(config)))
 
     def reported(self) -> Iterator[tuple[regression.ConfigChange, regression.MetricChange]]:
-        """What got worse or better, regressions first."""
-        for verdict in _REPORTED:
-            for one in self.changes:
-                for change in one.changes:
-                    if change.verdict == verdict:
-                        yield one, change
+        """What got worse or better, by configuration; what got worse comes first."""
+        order = list(_REPORTED)
+        configs = [one for one in self.changes if one.verdict in order]
+        for one in sorted(configs, key=lambda item: order.index(item.verdict)):
+            found = [change for change in one.changes if change.verdict in order]
+            for change in sorted(found, key=lambda item: order.index(item.verdict)):
+                yield one, change
 
     def summary(self) -> str:
         """How many configurations there are of each verdict."""

@@ -39,7 +39,7 @@ NOT_JUDGED = regression.CHANGE_VERDICT_NOT_JUDGED
 
 
 def runs(
-    count: int, start_ms: int, seed: int, *, noise: float = 0.02, index: int = 0, **factors: float
+    count: int, start_ms: int, seed: int, *, noise: float = 0.02, index: int = 0, **factors: Any
 ) -> Iterable[Any]:
     """Runs a minute apart, each figure with noise of its own and the factor given for it."""
     chance = random.Random(seed)
@@ -286,13 +286,13 @@ async def test_an_organization_is_told_of_its_own_and_of_public_runs_alone(
     for reader, expected in ((own, {16, 99}), (Tenant(BORG), {99}), (PUBLIC, {99})):
         found = await check(ingest, since(now - DAY), tenant=reader)
         assert {one.config.workload.concurrency for one in found} == expected
-    [found] = [
+    [kept] = [
         one
         for one in await check(ingest, since(now - DAY), tenant=own)
         if one.config.workload.concurrency == 16
     ]
-    assert found.verdict == REGRESSION
-    by_id = ResultFilter(config_ids=[found.config.id])
+    assert kept.verdict == REGRESSION
+    by_id = ResultFilter(config_ids=[kept.config.id])
     for fields in ({"filter": by_id}, {"history": of_streams(message.stream_id)}):
         request = regression.DetectRegressionsRequest(new_runs=since(now - DAY), **fields)
         await ingest.stub.DetectRegressions(request, metadata=said(own))
@@ -318,7 +318,11 @@ NOON = 1_790_000_000_000
         ({"filter": ResultFilter(config_ids=[str(uuid7())])}, "filter.config_ids[0]"),
         ({"filter": ResultFilter(benchmark_time=TimeRange())}, "filter.benchmark_time"),
         (
-            {"filter": ResultFilter(limits=[MetricLimit(metric=1, limit=5)])},
+            {
+                "filter": ResultFilter(
+                    limits=[MetricLimit(metric=Metric.METRIC_TTFT_P50_MS, limit=5)]
+                )
+            },
             "filter.limits",
         ),
         ({"metrics": [Metric.METRIC_UNSPECIFIED]}, "metrics[0]"),
