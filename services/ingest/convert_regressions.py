@@ -32,6 +32,8 @@ _VERDICT: Final = {
     verdict: regression.ChangeVerdict.Value(f"CHANGE_VERDICT_{verdict.name}") for verdict in Verdict
 }
 _REASON: Final = {
+    None: regression.NotJudgedReason.NOT_JUDGED_REASON_UNSPECIFIED,
+} | {
     reason: regression.NotJudgedReason.Value(f"NOT_JUDGED_REASON_{reason.name}")
     for reason in Reason
 }
@@ -155,7 +157,7 @@ def _metric_to_proto(change: MetricChange) -> regression.MetricChange:
     return regression.MetricChange(
         metric=METRIC_OF_COLUMN[change.column],
         verdict=_VERDICT[change.verdict],
-        not_judged_reason=None if change.reason is None else _REASON[change.reason],
+        not_judged_reason=_REASON[change.reason],
         history_run_count=change.history_count,
         new_run_count=change.new_count,
         outlier_count=change.outlier_count,

@@ -137,7 +137,7 @@ def compare(earlier: npt.ArrayLike, new: npt.ArrayLike) -> Comparison:
     return Comparison(
         earlier_count=m,
         new_count=n,
-        outlier=outlier.any(axis=1),
+        outlier=np.any(outlier, axis=1),
         before=before,
         after=after,
         change=_median(differences),
@@ -204,7 +204,8 @@ def _outliers(runs: Floats) -> Bools:
 
 def _count(values: Floats) -> Ints:
     """How many of each row's values there are."""
-    return np.count_nonzero(~np.isnan(values), axis=1)
+    count: Ints = np.count_nonzero(~np.isnan(values), axis=1)
+    return count
 
 
 def _median(values: Floats) -> Floats:

@@ -9,6 +9,7 @@ from uuid import UUID
 from servemark.runtime.database import Database, Snapshot
 from services.ingest.records import ConfigRuns, RegressionQuery, RunSelection
 from services.ingest.rows import configs_by_id
+from services.ingest.store_condense import runs_of
 from services.ingest.store_filter import Arguments, config_conditions, where
 
 MOST_NEW: Final = 50
@@ -137,28 +138,26 @@ def _latest(
     """Configuration, time and figures of the latest `limit` runs of each, the latest first.
 
     `before`: the moment that the runs of a configuration have to end before, where there is one.
-    Results are found with the configuration that the caller sees, and through its model version,
-    hardware and framework, which are indexed.
+    Configurations of one model version, hardware and framework share a scan: one for each of them
+    would read the runs of all.
     """
-    of_config = [
-        f"result.{name} = config.{name}"
-        for name in ("model_version_id", "hardware_config_id", "framework_id")
-    ]
-    wanted = arguments.add(list(ids), "uuid[]")
-    ends = arguments.add([before.get(one) for one in ids], "timestamptz[]")
+    of_configs = [f"id = {arguments.any_of(ids, 'uuid')}"]
+    wanted, source = runs_of(of_configs, {"id", "benchmarked_at", *columns}, conditions)
+    if before:
+        known = arguments.add(list(before), "uuid[]")
+        moments = arguments.add(list(before.values()), "timestamptz[]")
+        source = f"""{source}
+            LEFT JOIN unnest({known}, {moments}) AS ends (config_id, before)
+                ON ends.config_id = run.config_id
+            WHERE run.benchmarked_at < coalesce(ends.before, 'infinity')"""
     figures = "".join(f", {name}" for name in columns)
-    matching = [
-        *of_config,
-        "result.config_id = config.id",
-        "result.benchmarked_at < coalesce(wanted.before, 'infinity')",
-        *conditions,
-    ]
     return f"""
-        SELECT config.id, run.*
-        FROM unnest({wanted}, {ends}) AS wanted (config_id, before)
-        JOIN benchmark_configs AS config ON config.id = wanted.config_id
-        CROSS JOIN LATERAL (
-            SELECT benchmarked_at{figures} FROM benchmark_results AS result {where(matching)}
-            ORDER BY result.benchmarked_at DESC, result.id DESC LIMIT {arguments.add(limit)}
-        ) AS run
-        ORDER BY config.id, run.benchmarked_at DESC"""  # noqa: S608  (names are ours, values are arguments)
+        WITH {wanted}
+        SELECT config_id, benchmarked_at{figures} FROM (
+            SELECT run.*, row_number() OVER (
+                PARTITION BY run.config_id ORDER BY run.benchmarked_at DESC, run.id DESC
+            ) AS place
+            FROM {source}
+        ) AS numbered
+        WHERE place <= {arguments.add(limit)}
+        ORDER BY config_id, place"""  # noqa: S608  (names are ours, values are arguments)

@@ -94,7 +94,7 @@ async def test_what_got_slower_is_a_regression_and_what_got_faster_an_improvemen
 ) -> None:
     now = now_ms()
     await send(ingest, header(), runs(20, now - 2 * DAY, 1))
-    worse = {"ttft_p90_ms": 1.2, "throughput_tokens_sec": 0.8, "tpot_p50_ms": 0.8}
+    worse: dict[str, Any] = {"ttft_p90_ms": 1.2, "throughput_tokens_sec": 0.8, "tpot_p50_ms": 0.8}
     opened = await send(ingest, header(), runs(5, now - DAY, 2, rps_sustained=1.2, **worse))
     [found] = await check(ingest, since(now - DAY))
     assert found.config.id == opened.configs[0].config_id
