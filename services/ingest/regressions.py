@@ -32,6 +32,9 @@ there, has to be 8.6 where noise is exponential; that of t, 3.3, has to be 3.9. 
 one metric, no test at all finds more than 81 % (Neyman and Pearson: the normal distribution at
 0.0953 / (0.05 * sqrt(1/20 + 1/5)) - 2.94). 8 new runs find 86 % of these, 10 find 93 %.
 
+Metrics that share their noise count as one, nearly: where all six change and half of the variance
+is common to a run, 96 % are found; with all of it, 73 %, and 0.1 % are false alarms.
+
 Sources: H. B. Mann and D. R. Whitney, "On a test of whether one of two random variables is
 stochastically larger than the other", Ann. Math. Stat. 18 (1947); J. L. Hodges and E. L. Lehmann,
 "Estimates of location based on rank tests", Ann. Math. Stat. 34 (1963), for the change and its

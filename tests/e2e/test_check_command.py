@@ -94,7 +94,7 @@ Reported is a change above the noise of 5% or more; of configurations that did n
 
 def test_a_regression_fails_the_build_with_a_table_for_its_comment(check: Run) -> None:
     done = check("--format", "markdown")
-    assert (done.code, done.err) == (4, "")
+    assert (done.code, done.err) == (5, "")
     assert done.out == MARKDOWN
 
 

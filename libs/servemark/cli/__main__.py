@@ -96,7 +96,9 @@ app.add_typer(events.app, name="events")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command and exits: 0 done, 1 failed, 2 wrong usage, 3 some rows rejected, 4 worse.
+    """Runs the command and exits with its status.
+
+    0 done, 1 failed, 2 wrong usage, 3 some rows rejected, 4 not imported, 5 results got worse.
 
     `servemark run` exits as the command that it ran, and with 4 where nothing could be imported.
 

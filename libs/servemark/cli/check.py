@@ -118,7 +118,7 @@ def check(
 ) -> None:
     """Check whether new runs are worse than those before, by more than runs differ anyway.
 
-    Exit codes: 0 nothing got worse, 4 something did, 2 wrong usage, 1 it cannot be said.
+    Exit codes: 0 nothing got worse, 5 something did, 2 wrong usage, 1 it cannot be said.
 
     It cannot be said either where every configuration has too few runs.
     """

@@ -164,7 +164,7 @@ def test_what_got_worse_is_shown_from_figure_to_figure_and_the_exit_code_says_so
     with answering_server(**catalog(DetectRegressions=pages)) as server:
         done = run("check", "--baseline", "30d", "--target", server.target)
         assert asked(server).page_token == "next"
-    assert (done.code, done.err) == (4, "")
+    assert (done.code, done.err) == (5, "")
     lines = [" ".join(line.split()) for line in done.out.splitlines()]
     assert [line for line in lines if line and not line.startswith("──")] == TEXT.splitlines()
     assert max(map(len, done.out.splitlines())) <= 100
@@ -201,13 +201,13 @@ def test_markdown_is_a_table_that_no_name_can_break(run: Run) -> None:
     with answering_server(**catalog(DetectRegressions=answer(odd, TOO_FEW))) as server:
         options = ("--baseline", "30d", "--format", "markdown")
         done = run("check", *options, "--target", server.target)
-    assert (done.code, done.out) == (4, MARKDOWN)
+    assert (done.code, done.out) == (5, MARKDOWN)
 
 
 def test_json_has_the_verdicts_counted_and_every_figure(run: Run) -> None:
     with answering_server(**catalog(DetectRegressions=answer(WORSE, SAME, TOO_FEW))) as server:
         done = run("check", "--baseline", "30d", "--format", "json", "--target", server.target)
-    assert done.code == 4
+    assert done.code == 5
     document = json.loads(done.out)
     assert list(document) == ["counts", "min_effect", "config_changes"]
     assert document["counts"] == {"worse": 1, "better": 0, "unchanged": 1, "not_judged": 1}
