@@ -57,7 +57,7 @@ def judged(
 
 # The rates. All with 20 earlier runs, 5 new ones, 6 metrics each with noise of its own.
 
-CONFIGS, EARLIER, NEW = 4_000, 20, 5
+CONFIGS, EARLIER, NEW = 2_500, 20, 5
 
 
 def normal(chance: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -102,7 +102,7 @@ def rate(
 def test_at_most_one_percent_of_configurations_without_a_change_are_called_worse(
     noise: Noise,
 ) -> None:
-    assert 0.004 < rate(noise) <= LEVEL
+    assert 0.002 < rate(noise) <= LEVEL
 
 
 @pytest.mark.parametrize("bad_run", [0, NEW])
@@ -122,7 +122,7 @@ def test_a_configuration_that_is_ten_percent_slower_is_found(
 
 def test_a_change_of_fewer_metrics_is_found_as_often_as_is_said() -> None:
     found = [rate(lognormal, changed=count) for count in (1, 2, 3)]
-    assert found == pytest.approx([0.61, 0.85, 0.94], abs=0.02)
+    assert found == pytest.approx([0.61, 0.85, 0.94], abs=0.03)
     # 20 % is found whichever metric it is in.
     assert rate(lognormal, changed=1, by=0.2) >= 0.99
 
