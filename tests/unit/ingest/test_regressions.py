@@ -134,7 +134,7 @@ FIGURE = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(FIGURE, min_size=12, max_size=12), min_size=1, max_size=4))
 @example([[float(2**number) for number in range(12)]] * 4)
 @example([[1.0 + 0.001 * number for number in range(11)] + [50.0]] * 2)
