@@ -86,6 +86,7 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
         "ListConfigSummaries": READ,
         "ListDailyModelStats": READ,
         "QueryTimeSeries": READ,
+        "DetectRegressions": READ,
     },
     # What they show is how much there is and where it lies; what they do is dear.
     STORAGE_SERVICE: {

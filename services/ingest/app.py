@@ -43,6 +43,7 @@ from services.ingest.store_archive import ArchiveStore
 from services.ingest.store_daily import DailyStore
 from services.ingest.store_days import DayStore
 from services.ingest.store_marks import MarkStore
+from services.ingest.store_regressions import RegressionStore
 from services.ingest.store_rejections import RejectionStore
 from services.ingest.store_results import ResultStore
 from services.ingest.store_series import SeriesStore
@@ -96,6 +97,7 @@ async def create(settings: IngestSettings) -> App:
             ResultStore(database, _today),
             SummaryStore(database, _today),
             SeriesStore(database),
+            RegressionStore(database),
             daily,
             RejectionStore(database),
             CachedReads(cache),

@@ -324,6 +324,38 @@ class SeriesQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSelection:
+    """Some runs: those in the span, of the streams; no streams: of any."""
+
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    stream_ids: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RegressionQuery:
+    """Which runs to compare with which, by which figures, and what is worth reporting."""
+
+    wanted: ResultFilter
+    new: RunSelection
+    history: RunSelection
+    columns: tuple[str, ...]
+    most_history: int = 20
+    min_effect: float = 0.05
+    min_new: int = 3
+    min_history: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRuns:
+    """The runs of one configuration, the latest first, each with the figures asked for."""
+
+    config: Config
+    history: Sequence[Sequence[float | None]]
+    new: Sequence[Sequence[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
 class DailyStats:
     """One model's results of one UTC day.
 

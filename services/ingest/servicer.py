@@ -4,10 +4,12 @@ The write path is in engine.py; a listing method checks its filter, asks its sto
 than the page holds, and makes the token from the last row it returns.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
+from servemark.ingest.v1 import regression_pb2 as regression
 from servemark.ingest.v1 import result_query_pb2 as query
 from servemark.ingest.v1 import result_stream_pb2 as stream_pb2
 from servemark.ingest.v1 import time_series_pb2 as time_series
@@ -19,10 +21,18 @@ from servemark.runtime.errors import ServemarkError, not_found, reason_name
 from servemark.runtime.paging import encode_token, filter_digest, page_size
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
-from services.ingest import convert, convert_query, convert_series, convert_stream
+from services.ingest import (
+    convert,
+    convert_query,
+    convert_regressions,
+    convert_series,
+    convert_stream,
+)
 from services.ingest.cached import CachedReads
 from services.ingest.engine import IngestEngine
+from services.ingest.judging import judge
 from services.ingest.store_daily import DailyStore
+from services.ingest.store_regressions import RegressionStore
 from services.ingest.store_rejections import RejectionStore
 from services.ingest.store_results import ResultStore
 from services.ingest.store_series import SeriesStore
@@ -47,6 +57,7 @@ class IngestServicer(IngestServiceServicer):
         results: ResultStore,
         summaries: SummaryStore,
         series: SeriesStore,
+        regressions: RegressionStore,
         daily: DailyStore,
         rejections: RejectionStore,
         cached: CachedReads,
@@ -56,6 +67,7 @@ class IngestServicer(IngestServiceServicer):
         self._results = results
         self._summaries = summaries
         self._series = series
+        self._regressions = regressions
         self._daily = daily
         self._rejections = rejections
         self._cached = cached
@@ -207,6 +219,25 @@ class IngestServicer(IngestServiceServicer):
                     held = message
         if held is not None:
             yield held
+
+    async def DetectRegressions(
+        self, request: regression.DetectRegressionsRequest, context: Any
+    ) -> regression.DetectRegressionsResponse:
+        check = Violations()
+        size = convert_regressions.page_size(check, request.page_size)
+        asked = convert_regressions.query_from_proto(check, request)
+        check.raise_if_any()
+        digest = _request_digest("DetectRegressions", request)
+        after = convert_query.uuid_after(digest, request.page_token)
+        if after is None:
+            unknown = await self._regressions.unknown(asked)
+            convert_regressions.refuse_unknown(asked, unknown)
+        found, last = await self._regressions.page(asked, after, size)
+        changes = await asyncio.to_thread(judge, asked, found)
+        return regression.DetectRegressionsResponse(
+            config_changes=map(convert_regressions.change_to_proto, changes),
+            next_page_token="" if last is None else encode_token(digest, [str(last)]),
+        )
 
     async def ListRejections(
         self, request: stream_pb2.ListRejectionsRequest, context: Any

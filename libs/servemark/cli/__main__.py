@@ -14,6 +14,7 @@ from servemark.cli import (
     archive,
     audit,
     cache,
+    check,
     compare,
     events,
     explain,
@@ -78,6 +79,7 @@ app.command("resume", help="The same as push.")(push.push)
 app.command("recommend", no_args_is_help=True)(recommend.recommend)
 app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("compare", no_args_is_help=True)(compare.compare)
+app.command("check", no_args_is_help=True)(check.check)
 app.command("rank", no_args_is_help=True)(rank.rank)
 app.command("pareto", no_args_is_help=True)(pareto.pareto)
 app.command("results")(results.results)
@@ -94,7 +96,9 @@ app.add_typer(events.app, name="events")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command and exits: 0 done, 1 failed, 2 wrong usage, 3 some rows rejected.
+    """Runs the command and exits with its status.
+
+    0 done, 1 failed, 2 wrong usage, 3 some rows rejected, 4 not imported, 5 results got worse.
 
     `servemark run` exits as the command that it ran, and with 4 where nothing could be imported.
 

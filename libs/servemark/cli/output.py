@@ -16,6 +16,7 @@ FAILED = 1
 WRONG_USAGE = 2
 SOME_REJECTED = 3
 NOT_IMPORTED = 4
+REGRESSED = 5
 
 # Where there is no terminal to ask, tables are as wide as most terminals are.
 _WIDTH = 100

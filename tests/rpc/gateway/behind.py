@@ -11,6 +11,7 @@ import grpc
 
 from servemark.ingest.v1 import (
     ingest_service_pb2_grpc,
+    regression_pb2,
     result_query_pb2,
     result_stream_pb2,
     time_series_pb2,
@@ -140,6 +141,9 @@ class IngestBehind(ingest_service_pb2_grpc.IngestServiceServicer):
 
     async def ListDailyModelStats(self, request: Any, context: Any) -> Any:
         return self._empty("List", result_query_pb2.ListDailyModelStatsResponse, context)
+
+    async def DetectRegressions(self, request: Any, context: Any) -> Any:
+        return self._empty("Detect", regression_pb2.DetectRegressionsResponse, context)
 
     async def ListRejections(self, request: Any, context: Any) -> Any:
         return self._empty("List", result_stream_pb2.ListRejectionsResponse, context)

@@ -189,11 +189,13 @@ async def append(
     return opened, acks
 
 
-async def stream(stub: Any, message: StreamHeader, *batches: ResultBatch) -> StreamResultsResponse:
+async def stream(
+    stub: Any, message: StreamHeader, *batches: ResultBatch, **options: Any
+) -> StreamResultsResponse:
     """A whole StreamResults call: its summary."""
     requests = [
         StreamResultsRequest(header=message),
         *(StreamResultsRequest(batch=batch) for batch in batches),
     ]
-    summary: StreamResultsResponse = await stub.StreamResults(iter(requests))
+    summary: StreamResultsResponse = await stub.StreamResults(iter(requests), **options)
     return summary

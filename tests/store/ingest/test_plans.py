@@ -12,10 +12,20 @@ from servemark.runtime.database import Database
 from servemark.runtime.ids import uuid7
 from servemark.runtime.tenancy import Tenant
 from services.ingest.metrics import Limit
-from services.ingest.records import NewConfig, Parts, ResultFilter, SeriesQuery, Source, Stream
+from services.ingest.records import (
+    NewConfig,
+    Parts,
+    RegressionQuery,
+    ResultFilter,
+    RunSelection,
+    SeriesQuery,
+    Source,
+    Stream,
+)
 from services.ingest.records import Shape as ConfigShape
 from services.ingest.store_condense import RUN_COUNT, statistic
 from services.ingest.store_daily import DailyStore
+from services.ingest.store_regressions import RegressionStore
 from services.ingest.store_results import ResultStore
 from services.ingest.store_series import SeriesStore
 from services.ingest.store_streams import StreamStore
@@ -196,6 +206,29 @@ async def test_a_configurations_runs_come_through_its_version_hardware_and_frame
         of_results = [plan for plan in found if days_of(plan)]
         assert of_results
         assert all(GROUP in plan.indexes for plan in of_results)
+
+
+@pytest.mark.parametrize("limit", [1, 200])
+async def test_runs_to_compare_come_through_an_index_whatever_the_number_of_configurations(
+    database: Database, filled: str, limit: int
+) -> None:
+    now = datetime.now(UTC)
+    asked = RegressionQuery(
+        ResultFilter(),
+        new=RunSelection(start_time=now - timedelta(days=2)),
+        history=RunSelection(start_time=now - timedelta(days=6)),
+        columns=("ttft_p50_ms",),
+    )
+    store = RegressionStore(database)
+    plans = await plans_of(database, filled, lambda: store.page(asked, None, limit))
+    # Which configurations, the runs of either side, and what the configurations are.
+    assert len(plans) == 4
+    new, history = (plan for plan in plans if days_of(plan))
+    for plan in (new, history):
+        assert plan.indexes & {GROUP, VERSION} == {GROUP}
+        # Ten times as much would be thrown away if each configuration were read by itself.
+        assert plan.removed <= 20 * limit
+        assert len(days_of(plan)) <= 5
 
 
 async def _all(store: SeriesStore, asked: SeriesQuery) -> None:

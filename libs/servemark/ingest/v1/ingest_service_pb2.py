@@ -22,18 +22,19 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from servemark.ingest.v1 import regression_pb2 as servemark_dot_ingest_dot_v1_dot_regression__pb2
 from servemark.ingest.v1 import result_query_pb2 as servemark_dot_ingest_dot_v1_dot_result__query__pb2
 from servemark.ingest.v1 import result_stream_pb2 as servemark_dot_ingest_dot_v1_dot_result__stream__pb2
 from servemark.ingest.v1 import time_series_pb2 as servemark_dot_ingest_dot_v1_dot_time__series__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(servemark/ingest/v1/ingest_service.proto\x12\x13servemark.ingest.v1\x1a&servemark/ingest/v1/result_query.proto\x1a\'servemark/ingest/v1/result_stream.proto\x1a%servemark/ingest/v1/time_series.proto2\x96\x08\n\rIngestService\x12j\n\rAppendResults\x12).servemark.ingest.v1.AppendResultsRequest\x1a*.servemark.ingest.v1.AppendResultsResponse(\x01\x30\x01\x12h\n\rStreamResults\x12).servemark.ingest.v1.StreamResultsRequest\x1a*.servemark.ingest.v1.StreamResultsResponse(\x01\x12l\n\x0fGetStreamCursor\x12+.servemark.ingest.v1.GetStreamCursorRequest\x1a,.servemark.ingest.v1.GetStreamCursorResponse\x12u\n\x12GetBenchmarkResult\x12..servemark.ingest.v1.GetBenchmarkResultRequest\x1a/.servemark.ingest.v1.GetBenchmarkResultResponse\x12{\n\x14ListBenchmarkResults\x12\x30.servemark.ingest.v1.ListBenchmarkResultsRequest\x1a\x31.servemark.ingest.v1.ListBenchmarkResultsResponse\x12x\n\x13ListConfigSummaries\x12/.servemark.ingest.v1.ListConfigSummariesRequest\x1a\x30.servemark.ingest.v1.ListConfigSummariesResponse\x12x\n\x13ListDailyModelStats\x12/.servemark.ingest.v1.ListDailyModelStatsRequest\x1a\x30.servemark.ingest.v1.ListDailyModelStatsResponse\x12n\n\x0fQueryTimeSeries\x12+.servemark.ingest.v1.QueryTimeSeriesRequest\x1a,.servemark.ingest.v1.QueryTimeSeriesResponse0\x01\x12i\n\x0eListRejections\x12*.servemark.ingest.v1.ListRejectionsRequest\x1a+.servemark.ingest.v1.ListRejectionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(servemark/ingest/v1/ingest_service.proto\x12\x13servemark.ingest.v1\x1a$servemark/ingest/v1/regression.proto\x1a&servemark/ingest/v1/result_query.proto\x1a\'servemark/ingest/v1/result_stream.proto\x1a%servemark/ingest/v1/time_series.proto2\x8a\t\n\rIngestService\x12j\n\rAppendResults\x12).servemark.ingest.v1.AppendResultsRequest\x1a*.servemark.ingest.v1.AppendResultsResponse(\x01\x30\x01\x12h\n\rStreamResults\x12).servemark.ingest.v1.StreamResultsRequest\x1a*.servemark.ingest.v1.StreamResultsResponse(\x01\x12l\n\x0fGetStreamCursor\x12+.servemark.ingest.v1.GetStreamCursorRequest\x1a,.servemark.ingest.v1.GetStreamCursorResponse\x12u\n\x12GetBenchmarkResult\x12..servemark.ingest.v1.GetBenchmarkResultRequest\x1a/.servemark.ingest.v1.GetBenchmarkResultResponse\x12{\n\x14ListBenchmarkResults\x12\x30.servemark.ingest.v1.ListBenchmarkResultsRequest\x1a\x31.servemark.ingest.v1.ListBenchmarkResultsResponse\x12x\n\x13ListConfigSummaries\x12/.servemark.ingest.v1.ListConfigSummariesRequest\x1a\x30.servemark.ingest.v1.ListConfigSummariesResponse\x12x\n\x13ListDailyModelStats\x12/.servemark.ingest.v1.ListDailyModelStatsRequest\x1a\x30.servemark.ingest.v1.ListDailyModelStatsResponse\x12n\n\x0fQueryTimeSeries\x12+.servemark.ingest.v1.QueryTimeSeriesRequest\x1a,.servemark.ingest.v1.QueryTimeSeriesResponse0\x01\x12r\n\x11\x44\x65tectRegressions\x12-.servemark.ingest.v1.DetectRegressionsRequest\x1a..servemark.ingest.v1.DetectRegressionsResponse\x12i\n\x0eListRejections\x12*.servemark.ingest.v1.ListRejectionsRequest\x1a+.servemark.ingest.v1.ListRejectionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.ingest.v1.ingest_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INGESTSERVICE']._serialized_start=186
-  _globals['_INGESTSERVICE']._serialized_end=1232
+  _globals['_INGESTSERVICE']._serialized_start=224
+  _globals['_INGESTSERVICE']._serialized_end=1386
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from servemark.ingest.v1 import regression_pb2 as servemark_dot_ingest_dot_v1_dot_regression__pb2
 from servemark.ingest.v1 import result_query_pb2 as servemark_dot_ingest_dot_v1_dot_result__query__pb2
 from servemark.ingest.v1 import result_stream_pb2 as servemark_dot_ingest_dot_v1_dot_result__stream__pb2
 from servemark.ingest.v1 import time_series_pb2 as servemark_dot_ingest_dot_v1_dot_time__series__pb2
@@ -95,6 +96,11 @@ class IngestServiceStub:
                 '/servemark.ingest.v1.IngestService/QueryTimeSeries',
                 request_serializer=servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesRequest.SerializeToString,
                 response_deserializer=servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesResponse.FromString,
+                _registered_method=True)
+        self.DetectRegressions = channel.unary_unary(
+                '/servemark.ingest.v1.IngestService/DetectRegressions',
+                request_serializer=servemark_dot_ingest_dot_v1_dot_regression__pb2.DetectRegressionsRequest.SerializeToString,
+                response_deserializer=servemark_dot_ingest_dot_v1_dot_regression__pb2.DetectRegressionsResponse.FromString,
                 _registered_method=True)
         self.ListRejections = channel.unary_unary(
                 '/servemark.ingest.v1.IngestService/ListRejections',
@@ -191,6 +197,19 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DetectRegressions(self, request, context):
+        """Compares the new runs of each configuration with its history: what got worse or better by more than the noise.
+
+        Each configuration is judged by its own runs, metric by metric: by the exact distribution of the rank sum of its new
+        runs, corrected for the number of metrics. If nothing changed, the chance that any regression of a configuration is
+        reported is at most 1 %, all its metrics together, whatever the distribution of the noise, as long as runs do not
+        depend on each other; so among 100 configurations expect up to one. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for
+        a configuration or a stream that the caller cannot see; PAGE_TOKEN_INVALID).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRejections(self, request, context):
         """Lists refused rows and why, the latest first.
         """
@@ -240,6 +259,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.QueryTimeSeries,
                     request_deserializer=servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesRequest.FromString,
                     response_serializer=servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesResponse.SerializeToString,
+            ),
+            'DetectRegressions': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectRegressions,
+                    request_deserializer=servemark_dot_ingest_dot_v1_dot_regression__pb2.DetectRegressionsRequest.FromString,
+                    response_serializer=servemark_dot_ingest_dot_v1_dot_regression__pb2.DetectRegressionsResponse.SerializeToString,
             ),
             'ListRejections': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRejections,
@@ -483,6 +507,33 @@ class IngestService:
             '/servemark.ingest.v1.IngestService/QueryTimeSeries',
             servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesRequest.SerializeToString,
             servemark_dot_ingest_dot_v1_dot_time__series__pb2.QueryTimeSeriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectRegressions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.ingest.v1.IngestService/DetectRegressions',
+            servemark_dot_ingest_dot_v1_dot_regression__pb2.DetectRegressionsRequest.SerializeToString,
+            servemark_dot_ingest_dot_v1_dot_regression__pb2.DetectRegressionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from servemark.ingest.v1 import regression_pb2 as _regression_pb2
 from servemark.ingest.v1 import result_query_pb2 as _result_query_pb2
 from servemark.ingest.v1 import result_stream_pb2 as _result_stream_pb2
 from servemark.ingest.v1 import time_series_pb2 as _time_series_pb2
@@ -84,6 +85,15 @@ class IngestServiceStub:
     the answer; read at your own pace. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for a range of more than 5,000
     buckets; PAGE_TOKEN_INVALID).
     """
+    DetectRegressions: _grpc.UnaryUnaryMultiCallable[_regression_pb2.DetectRegressionsRequest, _regression_pb2.DetectRegressionsResponse]
+    """Compares the new runs of each configuration with its history: what got worse or better by more than the noise.
+
+    Each configuration is judged by its own runs, metric by metric: by the exact distribution of the rank sum of its new
+    runs, corrected for the number of metrics. If nothing changed, the chance that any regression of a configuration is
+    reported is at most 1 %, all its metrics together, whatever the distribution of the noise, as long as runs do not
+    depend on each other; so among 100 configurations expect up to one. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for
+    a configuration or a stream that the caller cannot see; PAGE_TOKEN_INVALID).
+    """
     ListRejections: _grpc.UnaryUnaryMultiCallable[_result_stream_pb2.ListRejectionsRequest, _result_stream_pb2.ListRejectionsResponse]
     """Lists refused rows and why, the latest first."""
 
@@ -140,6 +150,15 @@ class IngestServiceAsyncStub(IngestServiceStub):
     Results that arrive meanwhile may be in later series and not in earlier ones. Memory on the server does not grow with
     the answer; read at your own pace. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for a range of more than 5,000
     buckets; PAGE_TOKEN_INVALID).
+    """
+    DetectRegressions: _aio.UnaryUnaryMultiCallable[_regression_pb2.DetectRegressionsRequest, _regression_pb2.DetectRegressionsResponse]  # type: ignore[assignment]
+    """Compares the new runs of each configuration with its history: what got worse or better by more than the noise.
+
+    Each configuration is judged by its own runs, metric by metric: by the exact distribution of the rank sum of its new
+    runs, corrected for the number of metrics. If nothing changed, the chance that any regression of a configuration is
+    reported is at most 1 %, all its metrics together, whatever the distribution of the noise, as long as runs do not
+    depend on each other; so among 100 configurations expect up to one. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for
+    a configuration or a stream that the caller cannot see; PAGE_TOKEN_INVALID).
     """
     ListRejections: _aio.UnaryUnaryMultiCallable[_result_stream_pb2.ListRejectionsRequest, _result_stream_pb2.ListRejectionsResponse]  # type: ignore[assignment]
     """Lists refused rows and why, the latest first."""
@@ -242,6 +261,21 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         Results that arrive meanwhile may be in later series and not in earlier ones. Memory on the server does not grow with
         the answer; read at your own pace. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for a range of more than 5,000
         buckets; PAGE_TOKEN_INVALID).
+        """
+
+    @_abc_1.abstractmethod
+    def DetectRegressions(
+        self,
+        request: _regression_pb2.DetectRegressionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_regression_pb2.DetectRegressionsResponse, _abc.Awaitable[_regression_pb2.DetectRegressionsResponse]]:
+        """Compares the new runs of each configuration with its history: what got worse or better by more than the noise.
+
+        Each configuration is judged by its own runs, metric by metric: by the exact distribution of the rank sum of its new
+        runs, corrected for the number of metrics. If nothing changed, the chance that any regression of a configuration is
+        reported is at most 1 %, all its metrics together, whatever the distribution of the noise, as long as runs do not
+        depend on each other; so among 100 configurations expect up to one. Errors: INVALID_ARGUMENT (INVALID_FIELD, also for
+        a configuration or a stream that the caller cannot see; PAGE_TOKEN_INVALID).
         """
 
     @_abc_1.abstractmethod
