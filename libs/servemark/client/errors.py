@@ -10,6 +10,9 @@ from grpc_status import rpc_status
 
 DOMAIN = "servemark"
 
+# How gRPC words a server that is not who it should be.
+_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+
 
 @dataclass(frozen=True)
 class FieldViolation:
@@ -68,7 +71,18 @@ class ServemarkCallError(ServemarkError, grpc.RpcError):
         """The server's message."""
         return self.message
 
+    @property
+    def is_untrusted(self) -> bool:
+        """Whether the server's certificate is not one to trust, so that nothing was sent."""
+        return not self.reason and any(text in self.message for text in _UNTRUSTED)
+
     def _sentence(self) -> str:
+        if self.is_untrusted:
+            return (
+                f"The certificate of {self.target or 'the target'} cannot be trusted"
+                f" ({self.message}). SERVEMARK_TLS_CA names the CA it has to be of, and it has to"
+                " be for the host that the target names. Nothing was sent."
+            )
         if not self.reason and self._code is grpc.StatusCode.UNAVAILABLE:
             return (
                 f"No Servemark answers at {self.target or 'the target'} ({self.message})."

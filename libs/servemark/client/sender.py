@@ -327,6 +327,8 @@ class BatchSender:
 
 def _is_resumable(error: ServemarkCallError) -> bool:
     """Whether a new connection may do better: the server was away, or the connection broke."""
+    if error.is_untrusted:
+        return False
     if error.code() in _RESUMABLE:
         return True
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
