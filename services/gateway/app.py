@@ -116,6 +116,7 @@ async def create(settings: GatewaySettings) -> App:
         AuditStore(database),
         keys,
         pepper,
+        settings.key_limits,
     )
     forwarder = Forwarder(
         upstreams,
