@@ -28,6 +28,7 @@ from servemark.cli.options import Json
 from servemark.cli.org import Org, organization_id
 from servemark.cli.output import CliError, err, out, print_message
 from servemark.cli.times import parse_span
+from servemark.cli.user import user_id
 from servemark.gateway.v1 import api_key_pb2
 from servemark.gateway.v1.setting_pb2 import RESULT_VISIBILITY_PRIVATE, RESULT_VISIBILITY_PUBLIC
 
@@ -68,6 +69,12 @@ def create(
             "--public/--private", help="Who sees what it sends; without, as the organization says."
         ),
     ] = None,
+    user: Annotated[
+        str,
+        typer.Option(
+            "--user", metavar="EMAIL", help="Whose key it is, by email or id; else none's."
+        ),
+    ] = "",
     calls_per_second: CallsPerSecond = "",
     rows_per_second: RowsPerSecond = "",
     concurrent_calls: ConcurrentCalls = "",
@@ -105,6 +112,7 @@ def create(
         request.expire_time.CopyFrom(_expiry(expires or f"{days}d"))
     with open_client(ctx, target, key) as client:
         request.organization_id = organization_id(client, org)
+        request.user_id = user_id(client, request.organization_id, user)
         response = client.admin.CreateApiKey(request)
     if json:
         print_message(response)
