@@ -1,5 +1,6 @@
 """Failed calls in words people and programs can act on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
@@ -99,8 +100,16 @@ class ServemarkCallError(ServemarkError, grpc.RpcError):
         ]
         sentence = "; ".join(parts)
         if self.retry_after:
-            sentence += f". Try again in {self.retry_after:g} s"
+            sentence += f". Try again in {_span(self.retry_after)}"
         return f"{sentence} ({self.reason or self._code.name})."
+
+
+def _span(seconds: float) -> str:
+    """A time to wait, as people say it."""
+    if seconds < 600:
+        return f"{seconds:g} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours} h {minutes} min"
 
 
 def _details_of(call: Any) -> _Details:
