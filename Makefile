@@ -31,7 +31,7 @@ check: $(VENV)/.dev ## Lint, types, imports, contract, fresh generated code, dep
 	@$(BIN)/buf format --diff --exit-code
 	@$(BIN)/buf breaking --against '$(BREAKING_AGAINST)'
 	@$(BIN)/python protos/generate.py --check
-	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/docker-compose.tls.yml
 	@$(BIN)/hadolint deploy/Dockerfile
 	@$(BIN)/envoy --mode validate --log-level warning -c deploy/envoy/envoy.yaml >/dev/null
 

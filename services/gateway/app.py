@@ -88,7 +88,7 @@ async def create(settings: GatewaySettings) -> App:
     keys = KeyChecker(pepper, lookup, tokens)
     usage = UsageRecorder(store.record_use)
     use_store = UseStore(database)
-    daily = DailyUse(use_store.load, use_store.add)
+    daily = DailyUse(use_store.load, use_store.add, use_store.forget)
     metrics = LimitMetrics()
     limits = Limits(settings.key_limits, daily, metrics)
     upstreams = [
@@ -116,6 +116,7 @@ async def create(settings: GatewaySettings) -> App:
         AuditStore(database),
         keys,
         pepper,
+        settings.key_limits,
     )
     forwarder = Forwarder(
         upstreams,

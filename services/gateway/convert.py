@@ -13,7 +13,9 @@ from servemark.gateway.v1 import api_key_pb2 as pb
 from servemark.gateway.v1.setting_pb2 import ResultVisibility
 from servemark.runtime.paging import token_invalid
 from servemark.runtime.validation import Violations
+from services.gateway.convert_limits import limits_to_proto, own_limits_from_proto
 from services.gateway.grants import ADMIN, INGEST, SCOPES
+from services.gateway.key_limits import OwnLimits
 from services.gateway.store import ApiKey
 
 MAX_NAME_LENGTH = 128
@@ -40,6 +42,7 @@ class KeyWish:
     hardware: tuple[str, ...]
     user_id: UUID | None
     publishes: bool | None
+    limits: OwnLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ def key_wish_from_proto(request: pb.CreateApiKeyRequest, now: datetime) -> KeyWi
         hardware=_hardware(violations, request.hardware, scopes),
         user_id=violations.uuid("user_id", request.user_id, required=False),
         publishes=publishes_from_proto(violations, "result_visibility", request.result_visibility),
+        limits=own_limits_from_proto(violations, request.limits),
     )
     violations.raise_if_any()
     return wish
@@ -84,7 +88,9 @@ def rotation_wish_from_proto(request: pb.RotateApiKeyRequest, now: datetime) -> 
     return wish
 
 
-def key_id_from_proto(request: pb.GetApiKeyRequest | pb.RevokeApiKeyRequest) -> str:
+def key_id_from_proto(
+    request: pb.GetApiKeyRequest | pb.RevokeApiKeyRequest | pb.UpdateApiKeyLimitsRequest,
+) -> str:
     """The id of the key that a request is about. Raises INVALID_FIELD."""
     violations = Violations()
     key_id = violations.text("id", request.id, max_len=MAX_ID_LENGTH)
@@ -117,6 +123,7 @@ def api_key_to_proto(key: ApiKey) -> pb.ApiKey:
         user_id="" if key.user_id is None else str(key.user_id),
         result_visibility=visibility_to_proto(key.publishes),
         scopes=[pb.Scope.ValueType(_SCOPE_OF_NAME[scope]) for scope in key.scopes],
+        limits=limits_to_proto(key.limits),
     )
     for field, at in (
         (message.create_time, key.created_at),

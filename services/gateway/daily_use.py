@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 WRITE_EVERY_SECONDS: Final = 1.0
 DAY_SECONDS: Final = 86_400
+# Long enough to look back at the same day of last year.
+KEEP_DAYS: Final = 400
 
 
 class Use(NamedTuple):
@@ -37,17 +39,23 @@ Uses: TypeAlias = Mapping[tuple[int, str], Use]
 
 Load = Callable[[int], Awaitable[Uses]]
 Add = Callable[[Uses], Awaitable[Uses]]
+Forget = Callable[[int], Awaitable[None]]
 
 
 class DailyUse:
     """`count` and `used` cost dictionary look-ups; `run` writes beside the calls.
 
-    `load` reads the sums of a day; `add` adds to sums, and returns those it changed.
+    `load` reads the sums of a day; `add` adds to sums, and returns those it changed; `forget`
+    deletes those of days before one.
     """
 
-    def __init__(self, load: Load, add: Add, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, load: Load, add: Add, forget: Forget, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._load = load
         self._add = add
+        self._forget = forget
+        self._forgot_on: int | None = None
         self._clock = clock
         self._sums: dict[tuple[int, str], Use] | None = None
         self._loading = asyncio.Lock()
@@ -103,12 +111,20 @@ class DailyUse:
         finally:
             self._being_written = {}
 
+    async def forget_old(self) -> None:
+        """Deletes, once a day, the sums of days more than 400 days ago."""
+        today = self._today()
+        if self._forgot_on != today:
+            await self._forget(today - KEEP_DAYS)
+            self._forgot_on = today
+
     async def run(self) -> None:
         """Writes every second until cancelled. A database that is away is waited for."""
         while True:
             await asyncio.sleep(WRITE_EVERY_SECONDS)
             try:
                 await self.write()
+                await self.forget_old()
             except Exception as error:
                 if translate_database_error(error) is None:
                     raise

@@ -122,6 +122,7 @@ GRANTS_OF_SERVICE: Final[Mapping[str, Mapping[str, str]]] = {
         "CreateApiKey": ADMIN,
         "GetApiKey": ADMIN,
         "ListApiKeys": ADMIN,
+        "UpdateApiKeyLimits": ADMIN,
         "RotateApiKey": ADMIN,
         "RevokeApiKey": ADMIN,
         "GetSettings": ADMIN,

@@ -26,10 +26,14 @@ class OwnLimits:
     calls_per_day: int | None = None
     rows_per_day: int | None = None
 
+    @property
+    def given(self) -> dict[str, float]:
+        """Those that the key has, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
     def instead_of(self, limits: KeyLimits) -> KeyLimits:
         """`limits` with the own ones in their places."""
-        own = {name: value for name, value in asdict(self).items() if value is not None}
-        return replace(limits, **own)
+        return replace(limits, **self.given)  # type: ignore[arg-type]
 
 
 NO_OWN_LIMITS = OwnLimits()

@@ -192,6 +192,7 @@ async def create_key_row(
     hardware: Iterable[str] = (),
     user_id: UUID | None = None,
     publishes: bool | None = None,
+    limits: OwnLimits = NO_OWN_LIMITS,
 ) -> tuple[ApiKey, str]:
     """Makes a key, stores it, and returns it with its text, which is nowhere else from then on."""
     key_id, text = new_key()
@@ -207,6 +208,7 @@ async def create_key_row(
             hardware=tuple(hardware),
             user_id=user_id,
             publishes=publishes,
+            limits=limits,
         )
     )
     return key, text

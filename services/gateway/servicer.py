@@ -24,8 +24,10 @@ from services.gateway.convert import (
     page_start_to_token_key,
     rotation_wish_from_proto,
 )
+from services.gateway.convert_limits import LimitChanges, limit_changes_from_proto
 from services.gateway.errors import scope_missing
-from services.gateway.grants import SCOPES_OF_ROLE, allowed
+from services.gateway.grants import PLATFORM, SCOPES_OF_ROLE, allowed
+from services.gateway.key_limits import KeyLimits
 from services.gateway.keys import KeyChecker, create_key_row, key_hmac, new_secret
 from services.gateway.servicer_audit import AuditMethods
 from services.gateway.servicer_users import UserMethods
@@ -53,6 +55,7 @@ class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServi
         audit: AuditStore,
         keys: KeyChecker,
         pepper: str,
+        limits: KeyLimits,
         *,
         now: Callable[[], datetime] = _now,
     ) -> None:
@@ -63,6 +66,7 @@ class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServi
         self._audit = audit
         self._keys = keys
         self._pepper = pepper
+        self._limits = limits
         self._now = now
 
     async def CreateApiKey(
@@ -76,6 +80,7 @@ class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServi
             if not caller.may(scope):
                 raise scope_missing(scope)
         await self._refuse_more_than_the_users_role(organization_id, wish)
+        self._refuse_more_than_every_key_has(wish.limits.given)
         key, secret = await create_key_row(
             self._store,
             self._pepper,
@@ -87,6 +92,7 @@ class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServi
             hardware=wish.hardware,
             user_id=wish.user_id,
             publishes=wish.publishes,
+            limits=wish.limits,
         )
         return pb.CreateApiKeyResponse(api_key=api_key_to_proto(key), secret=secret)
 
@@ -124,6 +130,21 @@ class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServi
             )
         return answer
 
+    async def UpdateApiKeyLimits(
+        self, request: pb.UpdateApiKeyLimitsRequest, context: Any
+    ) -> pb.UpdateApiKeyLimitsResponse:
+        """Changes a key's own limits. They hold in every gateway within two seconds."""
+        key_id, changes = key_id_from_proto(request), limit_changes_from_proto(request)
+        organization_id = await self.organization(request.organization_id)
+        self._refuse_more_than_every_key_has(changes)
+        key = await self._store.set_limits(
+            organization_id, key_id, changes, current_caller().key_id
+        )
+        if key is None:
+            raise not_found("API key", key_id)
+        self._keys.forget(key_id)
+        return pb.UpdateApiKeyLimitsResponse(api_key=api_key_to_proto(key))
+
     async def RotateApiKey(
         self, request: pb.RotateApiKeyRequest, context: Any
     ) -> pb.RotateApiKeyResponse:
@@ -155,6 +176,17 @@ class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServi
             raise not_found("API key", key_id)
         self._keys.forget(key_id)
         return pb.RevokeApiKeyResponse(api_key=api_key_to_proto(key))
+
+    def _refuse_more_than_every_key_has(self, limits: LimitChanges) -> None:
+        """Raises where a limit is above the settings', unless who runs the platform gives it.
+
+        Whoever manages only its own organization would take from what the others share.
+        """
+        if current_caller().may(PLATFORM):
+            return
+        for name, value in limits.items():
+            if value is not None and value > getattr(self._limits, name):
+                raise scope_missing(PLATFORM)
 
     async def _refuse_more_than_the_users_role(self, organization_id: UUID, wish: KeyWish) -> None:
         """Raises unless the user a key is for is active and may do all that it could."""

@@ -1,7 +1,7 @@
 """The SQL of API keys."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -63,6 +63,7 @@ class ApiKey:
     revoked_at: datetime | None
     last_used_at: datetime | None
     previous_until: datetime | None
+    limits: OwnLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,13 @@ class NewKey:
     hardware: tuple[str, ...]
     user_id: UUID | None
     publishes: bool | None
+    limits: OwnLimits
 
 
 _PUBLISHES = func.coalesce(
     api_keys.c.publishes, publishes_by_default(api_keys.c.organization_id)
 ).label("publishes")
+_LIMITS = tuple(api_keys.c[field.name] for field in fields(OwnLimits))
 _SHOWN = (
     api_keys.c.id,
     api_keys.c.organization_id,
@@ -100,9 +103,9 @@ _SHOWN = (
     api_keys.c.revoked_at,
     api_keys.c.last_used_at,
     api_keys.c.previous_until,
+    *_LIMITS,
 )
 _USER_ENDED = exists().where(users.c.id == api_keys.c.user_id, users.c.disabled_at.is_not(None))
-_LIMITS = tuple(api_keys.c[field.name] for field in fields(OwnLimits))
 _ACTIVE = (
     api_keys.c.revoked_at.is_(None)
     & or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now())
@@ -112,9 +115,9 @@ _ACTIVE = (
 
 def _shown(row: Any) -> ApiKey:
     values = row._asdict()
-    return ApiKey(
-        **{**values, "scopes": tuple(row.scopes), "hardware": tuple(row.hardware)},
-    )
+    own = OwnLimits(**{column.name: values.pop(column.name) for column in _LIMITS})
+    lists = {"scopes": tuple(row.scopes), "hardware": tuple(row.hardware)}
+    return ApiKey(**{**values, **lists, "limits": own})
 
 
 class KeyStore:
@@ -172,6 +175,7 @@ class KeyStore:
                     hardware=list(key.hardware),
                     user_id=key.user_id,
                     publishes=key.publishes,
+                    **key.limits.given,
                 )
             )
             await log_change(
@@ -187,6 +191,7 @@ class KeyStore:
                     "hardware": list(key.hardware),
                     "user_id": None if key.user_id is None else str(key.user_id),
                     "publishes": key.publishes,
+                    "limits": key.limits.given,
                 },
             )
             return await _one(connection, api_keys.c.id == key.id)
@@ -272,26 +277,27 @@ class KeyStore:
             return await _one_or_none(connection, mine)
 
     async def set_limits(
-        self, organization_id: UUID, key_id: str, limits: OwnLimits, changed_by: str
-    ) -> bool:
-        """Gives a key limits of its own, all anew; False where the organization has no such key.
+        self,
+        organization_id: UUID,
+        key_id: str,
+        changes: Mapping[str, float | None],
+        changed_by: str,
+    ) -> ApiKey | None:
+        """Changes limits of a key and returns it; None where the organization has no such key.
 
-        They hold in every gateway within two seconds.
+        A limit that becomes None is that of the settings again.
         """
+        mine = _of(organization_id, key_id)
         async with self._database.transaction() as connection:
             changed = await connection.execute(
-                update(api_keys)
-                .where(_of(organization_id, key_id))
-                .values(**asdict(limits))
-                .returning(api_keys.c.id)
+                update(api_keys).where(mine).values(**changes).returning(api_keys.c.id)
             )
             if changed.one_or_none() is None:
-                return False
-            own = {name: value for name, value in asdict(limits).items() if value is not None}
+                return None
             await log_change(
-                connection, organization_id, changed_by, "api_key.set_limits", key_id, own
+                connection, organization_id, changed_by, "api_key.set_limits", key_id, dict(changes)
             )
-        return True
+            return await _one(connection, mine)
 
     async def record_use(self, ids: Sequence[str]) -> None:
         """Notes that these keys are in use now, to the minute."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from servemark.runtime.database import Database
@@ -42,6 +42,12 @@ class UseStore:
                 ).returning(daily_use)
                 sums |= dict(_read(row) for row in (await connection.execute(statement)).all())
         return sums
+
+    async def forget(self, day: int) -> None:
+        """Deletes the sums of every day before this one."""
+        old = delete(daily_use).where(daily_use.c.day < _FIRST_DAY + timedelta(day))
+        async with self._database.transaction() as connection:
+            await connection.execute(old)
 
 
 def _read(row: Any) -> tuple[tuple[int, str], Use]:

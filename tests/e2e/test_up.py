@@ -20,6 +20,7 @@ from servemark.client.errors import ServemarkCallError
 from servemark.ingest.v1.result_query_pb2 import ListBenchmarkResultsRequest
 from servemark.ingest.v1.storage_pb2 import GetStorageRequest
 from tests.support import servers
+from tests.support.certificates import Certificates
 from tests.support.servers import temporary_folder
 from tests.support.stack import free_block, wait_until
 
@@ -173,6 +174,47 @@ def test_up_starts_again_what_was_killed(folder: Path) -> None:
                     return False
 
         wait_until(answers, 30, "ingest answers again")
+
+
+def test_up_its_doctor_and_the_command_line_speak_tls(
+    folder: Path, fresh_database: str, valkey: str
+) -> None:
+    own = folder / "tls"
+    own.mkdir()
+    ours = Certificates(own / "ca")
+    cert, key = ours.issue("front")
+    with up(
+        own,
+        free_block(5),
+        SERVEMARK_DATABASE_URL=fresh_database,
+        SERVEMARK_REDIS_URL=valkey,
+        SERVEMARK_TLS_CERT=str(cert),
+        SERVEMARK_TLS_KEY=str(key),
+        SERVEMARK_PEER_TLS_CA=str(ours.ca_file),
+    ) as running:
+        running.wait_ready()
+        text = running.out.read_text()
+        assert "Why the first" in text
+        assert f"grpcurl -cacert {ours.ca_file}" in text
+        for command in ("doctor", "recommend --use-case chatbot"):
+            done = subprocess.run(
+                [SERVEMARK, *command.split(), "--json"],
+                env={**running.environment, "SERVEMARK_DATA_DIR": str(own / "data")},
+                cwd=own,
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+            if command == "doctor":
+                findings = {item["subject"]: item for item in json.loads(done.stdout)}
+                assert {item["state"] for item in findings.values()} == {"ok"}
+                assert "https://" in findings["HTTP"]["text"]
+
+
+def test_up_with_a_certificate_and_no_ca_says_what_is_missing(folder: Path) -> None:
+    with up(folder, free_block(5), SERVEMARK_TLS_CERT="a", SERVEMARK_TLS_KEY="b") as refused:
+        assert refused.process.wait(30) == 1
+        assert "SERVEMARK_PEER_TLS_CA" in refused.err.read_text()
 
 
 def test_up_and_doctor_use_the_servers_they_are_given(

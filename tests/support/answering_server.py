@@ -56,12 +56,20 @@ class AnsweringServer:
 
 
 @contextmanager
-def answering_server(**answers: Answer) -> Iterator[AnsweringServer]:
+def answering_server(
+    credentials: grpc.ServerCredentials | None = None, **answers: Answer
+) -> Iterator[AnsweringServer]:
     """A running server with the given answers, on a free port of loopback."""
     made = AnsweringServer(dict(answers))
     handler = type("Handler", (grpc.GenericRpcHandler,), {"service": staticmethod(made.service)})()
     running = grpc.server(futures.ThreadPoolExecutor(4), handlers=[handler])
-    made.target = f"127.0.0.1:{running.add_insecure_port('127.0.0.1:0')}"
+    address = "127.0.0.1:0"
+    port = (
+        running.add_insecure_port(address)
+        if credentials is None
+        else running.add_secure_port(address, credentials)
+    )
+    made.target = f"127.0.0.1:{port}"
     running.start()
     try:
         yield made

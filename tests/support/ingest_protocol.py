@@ -243,11 +243,18 @@ def _handlers(protocol: IngestProtocol) -> grpc.GenericRpcHandler:
     )
 
 
-def serve(protocol: IngestProtocol, port: int = 0) -> tuple[grpc.Server, int]:
+def serve(
+    protocol: IngestProtocol, port: int = 0, credentials: grpc.ServerCredentials | None = None
+) -> tuple[grpc.Server, int]:
     """A started server of the protocol on loopback, and its port."""
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((_handlers(protocol),))
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    bound = (
+        server.add_insecure_port(address)
+        if credentials is None
+        else server.add_secure_port(address, credentials)
+    )
     server.start()
     return server, bound
 

@@ -32,7 +32,7 @@ from servemark.cli import (
     storage,
     user,
 )
-from servemark.cli.connection import Key, Target
+from servemark.cli.connection import AllowPlaintextKey, Ca, Key, Target
 from servemark.cli.hooks import add_hooks
 from servemark.cli.output import FAILED, CliError, out, say_error
 from servemark.client.errors import ServemarkError
@@ -60,13 +60,20 @@ def before(
     ctx: typer.Context,
     target: Target = None,
     key: Key = None,
+    ca: Ca = None,
+    allow_plaintext_key: AllowPlaintextKey = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """Options before the command count for every command."""
-    ctx.obj = {"target": target, "key": key}
+    ctx.obj = {
+        "target": target,
+        "key": key,
+        "ca": ca,
+        "allow_plaintext_key": allow_plaintext_key,
+    }
 
 
 add_hooks(app)

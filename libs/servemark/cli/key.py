@@ -6,17 +6,29 @@ from typing import Annotated
 
 import typer
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from servemark.cli.connection import Key, Target, open_client
+from servemark.cli.limits import (
+    CallsPerDay,
+    CallsPerSecond,
+    ConcurrentCalls,
+    ConcurrentStreams,
+    RowsPerDay,
+    RowsPerSecond,
+    describe,
+    limits_of,
+)
 from servemark.cli.names import pages
 from servemark.cli.options import Json
 from servemark.cli.org import Org, organization_id
 from servemark.cli.output import CliError, err, out, print_message
 from servemark.cli.times import parse_span
+from servemark.cli.user import user_id
 from servemark.gateway.v1 import api_key_pb2
 from servemark.gateway.v1.setting_pb2 import RESULT_VISIBILITY_PRIVATE, RESULT_VISIBILITY_PUBLIC
 
@@ -57,6 +69,18 @@ def create(
             "--public/--private", help="Who sees what it sends; without, as the organization says."
         ),
     ] = None,
+    user: Annotated[
+        str,
+        typer.Option(
+            "--user", metavar="EMAIL", help="Whose key it is, by email or id; else none's."
+        ),
+    ] = "",
+    calls_per_second: CallsPerSecond = "",
+    rows_per_second: RowsPerSecond = "",
+    concurrent_calls: ConcurrentCalls = "",
+    concurrent_streams: ConcurrentStreams = "",
+    calls_per_day: CallsPerDay = "",
+    rows_per_day: RowsPerDay = "",
     org: Org = "",
     json: Json = False,
     target: Target = None,
@@ -69,6 +93,16 @@ def create(
         name=name,
         scopes=[_scope(text) for text in scope or ["read"]],
         hardware=hardware or [],
+        limits=limits_of(
+            {
+                "calls_per_second": calls_per_second,
+                "rows_per_second": rows_per_second,
+                "concurrent_calls": concurrent_calls,
+                "concurrent_streams": concurrent_streams,
+                "calls_per_day": calls_per_day,
+                "rows_per_day": rows_per_day,
+            }
+        ),
     )
     if public is not None:
         request.result_visibility = (
@@ -78,6 +112,7 @@ def create(
         request.expire_time.CopyFrom(_expiry(expires or f"{days}d"))
     with open_client(ctx, target, key) as client:
         request.organization_id = organization_id(client, org)
+        request.user_id = user_id(client, request.organization_id, user)
         response = client.admin.CreateApiKey(request)
     if json:
         print_message(response)
@@ -106,7 +141,7 @@ def list_keys(
         print_message(api_key_pb2.ListApiKeysResponse(api_keys=keys))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("id", "name", "scopes", "results", "created", "expires", "last used"):
+    for column in ("id", "name", "scopes", "results", "limits", "created", "expires", "last used"):
         table.add_column(column, overflow="fold")
     for item in keys:
         ends = "revoked" if item.HasField("revoke_time") else _day(item, "expire_time", "never")
@@ -120,11 +155,61 @@ def list_keys(
             Text(item.name),
             ", ".join(map(_scope_name, item.scopes)),
             Text(", ".join(results)),
+            describe(item.limits),
             _day(item, "create_time", ""),
             ends,
             _day(item, "last_use_time", "never"),
         )
     out().print(table)
+
+
+@app.command("limits")
+def limits(
+    ctx: typer.Context,
+    key_id: KeyId,
+    calls_per_second: CallsPerSecond = "",
+    rows_per_second: RowsPerSecond = "",
+    concurrent_calls: ConcurrentCalls = "",
+    concurrent_streams: ConcurrentStreams = "",
+    calls_per_day: CallsPerDay = "",
+    rows_per_day: RowsPerDay = "",
+    org: Org = "",
+    json: Json = False,
+    target: Target = None,
+    key: Key = None,
+) -> None:
+    """Change the limits that are named; show those the key has of its own."""
+    texts = {
+        "calls_per_second": calls_per_second,
+        "rows_per_second": rows_per_second,
+        "concurrent_calls": concurrent_calls,
+        "concurrent_streams": concurrent_streams,
+        "calls_per_day": calls_per_day,
+        "rows_per_day": rows_per_day,
+    }
+    named = {name: text for name, text in texts.items() if text}
+    wanted = limits_of(named)
+    with open_client(ctx, target, key) as client:
+        organization = organization_id(client, org)
+        response: api_key_pb2.GetApiKeyResponse | api_key_pb2.UpdateApiKeyLimitsResponse
+        if named:
+            response = client.admin.UpdateApiKeyLimits(
+                api_key_pb2.UpdateApiKeyLimitsRequest(
+                    organization_id=organization,
+                    id=key_id,
+                    limits=wanted,
+                    update_mask=FieldMask(paths=list(named)),
+                )
+            )
+        else:
+            response = client.admin.GetApiKey(
+                api_key_pb2.GetApiKeyRequest(organization_id=organization, id=key_id)
+            )
+    if json:
+        print_message(response)
+    else:
+        own = describe(response.api_key.limits) or "those that every key has"
+        out().print(Text(f"Limits of {key_id}: {own}."))
 
 
 @app.command("rotate")

@@ -11,11 +11,13 @@ from rich.text import Text
 from servemark.cli.connection import Key, Target, open_client
 from servemark.cli.names import pages
 from servemark.cli.options import Json
-from servemark.cli.output import out, print_message
+from servemark.cli.output import CliError, out, print_message
 from servemark.client.channel import Client
-from servemark.gateway.v1 import organization_pb2
+from servemark.gateway.v1 import organization_pb2, setting_pb2
 
-app = typer.Typer(no_args_is_help=True, help="Create and list organizations.")
+app = typer.Typer(
+    no_args_is_help=True, help="Create and list organizations, and what holds in one."
+)
 
 Org = Annotated[
     str,
@@ -78,3 +80,51 @@ def list_organizations(
         created = f"{item.create_time.ToDatetime():%Y-%m-%d %H:%M}"
         table.add_row(Text(item.id), Text(item.name), created)
     out().print(table)
+
+
+@app.command("settings")
+def settings(
+    ctx: typer.Context,
+    results: Annotated[
+        str,
+        typer.Option(
+            "--results",
+            metavar="public|private",
+            help="Who sees what is sent with tokens, and with keys that do not say so themselves.",
+        ),
+    ] = "",
+    org: Org = "",
+    json: Json = False,
+    target: Target = None,
+    key: Key = None,
+) -> None:
+    """Show what holds in an organization; --results changes it for what is sent from now on."""
+    wanted = setting_pb2.Settings()
+    if results:
+        wanted.result_visibility = _visibility(results)
+    with open_client(ctx, target, key) as client:
+        organization = organization_id(client, org)
+        response: setting_pb2.GetSettingsResponse | setting_pb2.UpdateSettingsResponse
+        if results:
+            response = client.admin.UpdateSettings(
+                setting_pb2.UpdateSettingsRequest(organization_id=organization, settings=wanted)
+            )
+        else:
+            response = client.admin.GetSettings(
+                setting_pb2.GetSettingsRequest(organization_id=organization)
+            )
+    if json:
+        print_message(response)
+        return
+    is_public = response.settings.result_visibility == setting_pb2.RESULT_VISIBILITY_PUBLIC
+    out().print(f"Results are {'public' if is_public else 'private'}, unless a key says otherwise.")
+
+
+def _visibility(text: str) -> "setting_pb2.ResultVisibility.ValueType":
+    known = {
+        "public": setting_pb2.RESULT_VISIBILITY_PUBLIC,
+        "private": setting_pb2.RESULT_VISIBILITY_PRIVATE,
+    }
+    if text.lower() not in known:
+        raise CliError(f"--results is public or private, not {text!r}.")
+    return known[text.lower()]

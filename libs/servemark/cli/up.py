@@ -48,7 +48,8 @@ def _present(stack: Stack, first: RecommendResponse | None) -> None:
     if first is not None:
         print_recommendation(console, first)
     settings = stack.settings
-    host = settings.bind_host
+    host, ca = settings.own_host, settings.peer_tls_ca
+    grpcurl, curl = ("-plaintext", "") if ca is None else (f"-cacert {ca}", f" --cacert {ca}")
     lines = [
         "",
         f"Page      {settings.http_url}/",
@@ -66,10 +67,10 @@ def _present(stack: Stack, first: RecommendResponse | None) -> None:
         "Try:",
         f"  {_command('servemark')} recommend --use-case {FIRST_USE_CASE} "
         "--ttft-p99 500 --budget 60",
-        f"  {_command('grpcurl')} -plaintext -H 'authorization: Bearer {stack.key}' \\",
+        f"  {_command('grpcurl')} {grpcurl} -H 'authorization: Bearer {stack.key}' \\",
         f'    -d \'{{"use_case": "{FIRST_USE_CASE}", "max_results": 3}}\' \\',
         f"    {stack.target} servemark.ranking.v1.RankingService/Recommend",
-        f'  curl -s -d \'{{"use_case": "{FIRST_USE_CASE}", "max_results": 3}}\' \\',
+        f'  curl -s{curl} -d \'{{"use_case": "{FIRST_USE_CASE}", "max_results": 3}}\' \\',
         f"    {settings.http_url}/servemark.ranking.v1.RankingService/Recommend",
     ]
     if metrics_port:

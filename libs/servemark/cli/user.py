@@ -12,9 +12,21 @@ from servemark.cli.names import pages
 from servemark.cli.options import Json
 from servemark.cli.org import Org, organization_id
 from servemark.cli.output import CliError, out, print_message
+from servemark.client.channel import Client
 from servemark.gateway.v1 import user_pb2
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and disable users.")
+
+
+def user_id(client: Client, organization: str, text: str) -> str:
+    """The id of the active user whom a person names by email or id; empty for nothing."""
+    if "@" not in text:
+        return text
+    request = user_pb2.ListUsersRequest(organization_id=organization)
+    for user in pages(client.admin.ListUsers, request, "users"):
+        if user.email == text.strip().lower():
+            return str(user.id)
+    raise CliError(f"No active user here has the email {text}. `servemark user list` shows them.")
 
 
 @app.command("create")

@@ -1,7 +1,7 @@
 """The connection to a Servemark gateway for programs that run on asyncio."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -10,9 +10,10 @@ import grpc.aio
 
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from servemark.catalog.v1.use_case_pb2 import ListUseCasesRequest
+from servemark.client.address import Address, TlsFiles, address_of
 from servemark.client.async_policy import policies
 from servemark.client.async_stream import AsyncRunnerStream
-from servemark.client.channel import DEFAULT_TARGET, OPTIONS, Client
+from servemark.client.channel import OPTIONS, Client
 from servemark.client.config import Config
 from servemark.client.linger import FLUSH_SECONDS
 from servemark.client.policy import Timeouts
@@ -35,15 +36,13 @@ class AsyncClient:
     """
 
     def __init__(
-        self, target: str, key: str | None, timeouts: Timeouts, retry: RetryPolicy
+        self, address: Address, key: str | None, timeouts: Timeouts, retry: RetryPolicy
     ) -> None:
-        self.target = target
+        self.target = address.name
         self._owner = Owner()
-        self._key, self._timeouts, self._retry = key, timeouts, retry
+        self._address, self._key, self._timeouts, self._retry = address, key, timeouts, retry
         self._streaming: Client | None = None
-        channel = self._channel = grpc.aio.insecure_channel(
-            target, options=OPTIONS, interceptors=policies(target, key, timeouts, retry)
-        )
+        channel = self._channel = _open(address, policies(address.name, key, timeouts, retry))
         self.catalog = CatalogServiceStub(channel)
         self.ingest = IngestServiceStub(channel)
         self.storage = StorageServiceStub(channel)
@@ -72,7 +71,7 @@ class AsyncClient:
         """
         self._owner.check()
         if self._streaming is None:
-            self._streaming = Client(self.target, self._key, self._timeouts, self._retry)
+            self._streaming = Client(self._address, self._key, self._timeouts, self._retry)
         client, named = self._streaming, tuple(configs)
         return AsyncRunnerStream(
             lambda: client.stream(
@@ -110,16 +109,29 @@ def connect_async(
     target: str | None = None,
     *,
     key: str | None = None,
+    ca: Path | str | None = None,
+    client_cert: Path | str | None = None,
+    client_key: Path | str | None = None,
+    allow_plaintext_key: bool | None = None,
     timeouts: Timeouts | None = None,
     retry: RetryPolicy | None = None,
 ) -> AsyncClient:
-    """An asynchronous client of the gateway at `target`; what is not given comes as in `connect`.
+    """An asynchronous client of the gateway at `target`; everything is as in `connect`.
 
     Call it where the event loop runs.
     """
-    return AsyncClient(
-        target or os.environ.get("SERVEMARK_TARGET") or DEFAULT_TARGET,
-        key or os.environ.get("SERVEMARK_API_KEY") or None,
-        timeouts or Timeouts(),
-        retry or RetryPolicy(),
+    key = key or os.environ.get("SERVEMARK_API_KEY") or None
+    address = address_of(target, TlsFiles.given(ca, client_cert, client_key))
+    address.check(key, allow_plaintext_key)
+    return AsyncClient(address, key, timeouts or Timeouts(), retry or RetryPolicy())
+
+
+def _open(address: Address, interceptors: Sequence[grpc.aio.ClientInterceptor]) -> grpc.aio.Channel:
+    options = [*OPTIONS, *address.options()]
+    if address.credentials is None:
+        return grpc.aio.insecure_channel(
+            address.endpoint, options=options, interceptors=interceptors
+        )
+    return grpc.aio.secure_channel(
+        address.endpoint, address.credentials, options=options, interceptors=interceptors
     )

@@ -12,6 +12,7 @@ import grpc
 
 from servemark.catalog.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from servemark.catalog.v1.use_case_pb2 import ListUseCasesRequest
+from servemark.client.address import Address, TlsFiles, address_of
 from servemark.client.config import Config
 from servemark.client.ledger import StreamError
 from servemark.client.linger import FLUSH_SECONDS
@@ -27,8 +28,6 @@ from servemark.gateway.v1.admin_service_pb2_grpc import AdminServiceStub
 from servemark.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from servemark.ingest.v1.storage_service_pb2_grpc import StorageServiceStub
 from servemark.ranking.v1.ranking_service_pb2_grpc import RankingServiceStub
-
-DEFAULT_TARGET = "127.0.0.1:50050"
 
 _MIB = 1024 * 1024
 OPTIONS: list[tuple[str, int]] = [
@@ -56,18 +55,18 @@ class Client:
 
     def __init__(
         self,
-        target: str,
+        address: Address,
         key: str | None,
         timeouts: Timeouts,
         retry: RetryPolicy,
     ) -> None:
-        self.target = target
+        self.target = address.name
         self._lock = threading.Lock()
         self._owner = Owner()
         self._senders: weakref.WeakSet[BatchSender] = weakref.WeakSet()
         self._is_closed = False
-        self._channel = grpc.insecure_channel(target, options=OPTIONS)
-        policy = CallPolicy(target, key, timeouts, retry)
+        self._channel = _open(address)
+        policy = CallPolicy(address.name, key, timeouts, retry)
         channel = grpc.intercept_channel(self._channel, policy)
         self.catalog = CatalogServiceStub(channel)
         self.ingest = IngestServiceStub(channel)
@@ -162,18 +161,34 @@ def connect(
     target: str | None = None,
     *,
     key: str | None = None,
+    ca: Path | str | None = None,
+    client_cert: Path | str | None = None,
+    client_key: Path | str | None = None,
+    allow_plaintext_key: bool | None = None,
     timeouts: Timeouts | None = None,
     retry: RetryPolicy | None = None,
 ) -> Client:
-    """A client of the gateway at `target` (`host:port`). Connects with the first call.
+    """A client of the gateway at `target`. Connects with the first call.
 
-    Without `target`: the environment's SERVEMARK_TARGET, else 127.0.0.1:50050. Without `key`: the
-    environment's SERVEMARK_API_KEY, else none. The connection is not encrypted: beyond loopback,
-    put it behind something that is.
+    target: `https://host:port` (or `grpcs://`) for TLS; `host:port`, which is TLS where a CA is
+    given, and unencrypted otherwise. Without it: the environment's SERVEMARK_TARGET, else
+    127.0.0.1:50050. key: without it SERVEMARK_API_KEY, else none. ca: a PEM file, or
+    SERVEMARK_TLS_CA, of who issued the gateway's certificate; without it the authorities that this
+    machine trusts. client_cert, client_key: PEM files, or SERVEMARK_CLIENT_CERT and
+    SERVEMARK_CLIENT_KEY, for a gateway that asks for a certificate.
+
+    Raises PlaintextKeyError rather than send a key unencrypted to another machine, unless
+    `allow_plaintext_key`, or SERVEMARK_ALLOW_PLAINTEXT_KEY=true, says so; AddressError for what is
+    no target or no TLS file.
     """
-    return Client(
-        target or os.environ.get("SERVEMARK_TARGET") or DEFAULT_TARGET,
-        key or os.environ.get("SERVEMARK_API_KEY") or None,
-        timeouts or Timeouts(),
-        retry or RetryPolicy(),
-    )
+    key = key or os.environ.get("SERVEMARK_API_KEY") or None
+    address = address_of(target, TlsFiles.given(ca, client_cert, client_key))
+    address.check(key, allow_plaintext_key)
+    return Client(address, key, timeouts or Timeouts(), retry or RetryPolicy())
+
+
+def _open(address: Address) -> grpc.Channel:
+    options = [*OPTIONS, *address.options()]
+    if address.credentials is None:
+        return grpc.insecure_channel(address.endpoint, options=options)
+    return grpc.secure_channel(address.endpoint, address.credentials, options=options)

@@ -1,5 +1,6 @@
 """Failed calls in words people and programs can act on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
@@ -9,6 +10,9 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 DOMAIN = "servemark"
+
+# How gRPC words a server that is not who it should be.
+_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,18 @@ class ServemarkCallError(ServemarkError, grpc.RpcError):
         """The server's message."""
         return self.message
 
+    @property
+    def is_untrusted(self) -> bool:
+        """Whether the server's certificate is not one to trust, so that nothing was sent."""
+        return not self.reason and any(text in self.message for text in _UNTRUSTED)
+
     def _sentence(self) -> str:
+        if self.is_untrusted:
+            return (
+                f"The certificate of {self.target or 'the target'} cannot be trusted"
+                f" ({self.message}). SERVEMARK_TLS_CA names the CA it has to be of, and it has to"
+                " be for the host that the target names. Nothing was sent."
+            )
         if not self.reason and self._code is grpc.StatusCode.UNAVAILABLE:
             return (
                 f"No Servemark answers at {self.target or 'the target'} ({self.message})."
@@ -85,8 +100,16 @@ class ServemarkCallError(ServemarkError, grpc.RpcError):
         ]
         sentence = "; ".join(parts)
         if self.retry_after:
-            sentence += f". Try again in {self.retry_after:g} s"
+            sentence += f". Try again in {_span(self.retry_after)}"
         return f"{sentence} ({self.reason or self._code.name})."
+
+
+def _span(seconds: float) -> str:
+    """A time to wait, as people say it."""
+    if seconds < 600:
+        return f"{seconds:g} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours} h {minutes} min"
 
 
 def _details_of(call: Any) -> _Details:

@@ -40,11 +40,11 @@ def push(
     """Sends segments with the ids and batches that they had, so that nothing is stored twice.
 
     One that fails stays, and the next is tried, unless the server does not answer at all for
-    `idle_timeout` seconds. on_progress: called with the results that are done. Raises
-    FileNotFoundError for a path that is not there.
+    `idle_timeout` seconds, or asks to stay away for longer. on_progress: called with the results
+    that are done. Raises FileNotFoundError for a path that is not there.
     """
     summary = PushSummary()
-    is_away = False
+    why_not = ""
     for path in paths:
         try:
             segment = Segment.open(path)
@@ -56,8 +56,8 @@ def push(
             continue
         done = summary.stored + summary.duplicates + len(summary.rejections)
         try:
-            if is_away:
-                summary.failures[path] = "Not tried: the server did not answer before."
+            if why_not:
+                summary.failures[path] = f"Not tried, after one before it: {why_not}"
                 continue
             sent = send_segment(
                 client,
@@ -67,7 +67,8 @@ def push(
             )
         except (ServemarkCallError, StreamError) as error:
             summary.failures[path] = str(error)
-            is_away = isinstance(error, StreamTimeoutError)
+            if _holds_for_all(error):
+                why_not = str(error)
             continue
         finally:
             segment.close()
@@ -76,6 +77,13 @@ def push(
         summary.duplicates += sent.duplicates
         summary.rejections += sent.rejections
     return summary
+
+
+def _holds_for_all(error: ServemarkCallError | StreamError) -> bool:
+    """Whether the next segment would fare the same: nobody answers, or wants anything for now."""
+    if isinstance(error, ServemarkCallError):
+        return error.retry_after is not None
+    return isinstance(error, StreamTimeoutError)
 
 
 def _after(done: int, on_progress: Callable[[int], None] | None) -> Callable[[int], None] | None:

@@ -34,13 +34,13 @@ class RetryPolicy:
 def may_repeat(error: ServemarkCallError, method: str) -> bool:
     """Whether a unary call may be sent again.
 
-    UNAVAILABLE may; RESOURCE_EXHAUSTED only with RetryInfo, since an oversized message has the same
-    code. What makes something new each time, such as a key's secret, is repeated only where it is
-    certain that the first was not carried out.
+    UNAVAILABLE may, but for a certificate that is not to be trusted; RESOURCE_EXHAUSTED only with
+    RetryInfo, since an oversized message has the same code. What makes something new each time,
+    such as a key's secret, is repeated only where it is certain that the first was not carried out.
     """
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return error.retry_after is not None
-    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+    if error.code() is not grpc.StatusCode.UNAVAILABLE or error.is_untrusted:
         return False
     creates = method.rsplit("/", 1)[-1].startswith(("Create", "Rotate"))
     return not creates or bool(error.reason) or _NEVER_SENT in error.message

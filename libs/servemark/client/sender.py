@@ -66,9 +66,10 @@ class BatchSender:
 
     At most 16 batches are kept. When the connection breaks, the sender reconnects, sends the same
     header and goes on where the server stands, for as long as something is acknowledged within
-    `idle_timeout` seconds. It connects when the first batch is there. The header has to have its
-    stream id, and belongs to the sender from here on. A closed client has no senders: StreamError.
-    `on_progress` is called, from the sender's thread, with the rows that are done by then.
+    `idle_timeout` seconds; where the server asks to stay away for longer, it ends at once. It
+    connects when the first batch is there. The header has to have its stream id, and belongs to the
+    sender from here on. A closed client has no senders: StreamError. `on_progress` is called, from
+    the sender's thread, with the rows that are done by then.
     """
 
     def __init__(
@@ -242,7 +243,7 @@ class BatchSender:
                 self._converse(connection)
             except grpc.RpcError as error:
                 failure = ServemarkCallError.from_rpc_error(error, self._client.target)
-                if not _is_resumable(failure):
+                if not _is_resumable(failure) or self._is_too_late(failure):
                     with self._changed:
                         self._fail(failure)
                     return
@@ -264,6 +265,13 @@ class BatchSender:
                 if self._ledger.is_settled and self._is_closing:
                     return
                 self._changed.wait_for(lambda: self._is_over, timeout=delay)
+
+    def _is_too_late(self, refusal: ServemarkCallError) -> bool:
+        """Whether the server wants nothing for longer than the stream would go on without it.
+
+        So it is with a day's quota, which would otherwise be waited for, and then not be named.
+        """
+        return refusal.retry_after is not None and refusal.retry_after > self._idle_timeout
 
     def _converse(self, connection: _Connection) -> None:
         call = self._client.ingest.AppendResults(self._requests(connection))
@@ -327,6 +335,8 @@ class BatchSender:
 
 def _is_resumable(error: ServemarkCallError) -> bool:
     """Whether a new connection may do better: the server was away, or the connection broke."""
+    if error.is_untrusted:
+        return False
     if error.code() in _RESUMABLE:
         return True
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:

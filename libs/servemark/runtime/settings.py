@@ -104,8 +104,13 @@ class ServiceSettings(BaseSettings):
     @property
     def http_url(self) -> str:
         """Where the gateway's HTTP port is, as an address to type."""
-        host = "[::1]" if self.bind_host == "::1" else self.bind_host
-        return f"http{'s' if self.tls_cert else ''}://{host}:{self.http_port}"
+        return f"http{'s' if self.tls_cert else ''}://{self.own_host}:{self.http_port}"
+
+    @property
+    def own_host(self) -> str:
+        """The host by which this machine reaches what listens, as an address has it."""
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind_host, self.bind_host)  # noqa: S104  (where it is not)
+        return f"[{here}]" if ":" in here else here
 
     def port_offset(self, service: ServiceName) -> int:
         """How far a service's ports lie above the first of their block."""
@@ -130,7 +135,7 @@ class ServiceSettings(BaseSettings):
             "ingest": self.ingest_target,
             "ranking": self.ranking_target,
         }.get(service, "")
-        return explicit or f"{self.bind_host}:{self.port(service)}"
+        return explicit or f"{self.own_host}:{self.port(service)}"
 
 
 S = TypeVar("S", bound=BaseSettings)

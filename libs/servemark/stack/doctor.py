@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ def _http(settings: ServiceSettings) -> Finding:
     """Whether the gateway answers over HTTP, and with what."""
     url = f"{settings.http_url}/readyz"
     try:
-        with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310  (our own address)
+        tls = _tls(settings)
+        with urllib.request.urlopen(url, timeout=1.0, context=tls) as answer:  # noqa: S310  (our own address)
             status = answer.status
     except urllib.error.HTTPError as error:
         status = error.code
@@ -116,6 +118,16 @@ def _http(settings: ServiceSettings) -> Finding:
         return Finding("HTTP", "missing", f"does not answer on {settings.http_url}")
     ready = "ready" if status == 200 else f"answers, but is not ready (status {status})"
     return Finding("HTTP", "ok" if status == 200 else "missing", f"{ready} on {settings.http_url}")
+
+
+def _tls(settings: ServiceSettings) -> ssl.SSLContext | None:
+    """What it takes to be answered where a service asks for TLS, and maybe for a certificate."""
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(cafile=settings.peer_tls_ca)
+    if settings.peer_tls_cert is not None:
+        context.load_cert_chain(settings.peer_tls_cert, settings.peer_tls_key)
+    return context
 
 
 def examine(root: Path, settings: ServiceSettings) -> list[Finding]:

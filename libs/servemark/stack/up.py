@@ -63,9 +63,16 @@ class Progress:
 def read_settings(database_url: str = "postgresql://not-started-yet/") -> ServiceSettings:
     """The settings every service will have. Raises StackError naming each wrong variable."""
     try:
-        return ServiceSettings(database_url=SecretStr(database_url))
+        settings = ServiceSettings(database_url=SecretStr(database_url))
     except ValidationError as error:
         raise StackError("\n".join(describe_problems(error))) from None
+    if (settings.tls_cert is None) != (settings.peer_tls_ca is None):
+        raise StackError(
+            "SERVEMARK_TLS_CERT and SERVEMARK_PEER_TLS_CA go together on one machine: by that CA"
+            " the services, which all show this certificate, know each other. It has to be for"
+            f" {settings.own_host}, too."
+        )
+    return settings
 
 
 def migrate(database_url: str) -> None:
@@ -82,17 +89,39 @@ def migrate(database_url: str) -> None:
         raise StackError(f"The database could not be migrated: {last[0]}")
 
 
-def _key(data: DataDir, environment: dict[str, str], target: str) -> str:
+def connect_to(settings: ServiceSettings, key: str) -> Client:
+    """A client of the gateway that runs with these settings."""
+    return connect(
+        client_target(settings),
+        key=key,
+        ca=settings.peer_tls_ca,
+        client_cert=settings.peer_tls_cert,
+        client_key=settings.peer_tls_key,
+        # To this machine's own address, whatever that is.
+        allow_plaintext_key=True,
+    )
+
+
+def client_target(settings: ServiceSettings) -> str:
+    """The gateway's address as clients name it."""
+    return f"{'https://' if settings.tls_cert else ''}{settings.target('gateway')}"
+
+
+def _key(data: DataDir, environment: dict[str, str], settings: ServiceSettings) -> str:
     """The key in client.json if it still works; otherwise a new one, written there."""
+    # The command line reads there how to connect.
+    way = {"target": client_target(settings)}
+    if settings.peer_tls_ca is not None:
+        way["ca"] = str(settings.peer_tls_ca.resolve())
     if data.client_file.exists():
         saved = json.loads(data.client_file.read_text())
         key: str = saved["key"]
-        with connect(target, key=key) as client:
+        with connect_to(settings, key) as client:
             try:
                 client.catalog.ListUseCases(ListUseCasesRequest(page_size=1))
-                if saved["target"] != target:
-                    # The ports moved since the last start; the command line reads them here.
-                    write_private(data.client_file, json.dumps({"target": target, "key": key}))
+                if saved != {**way, "key": key}:
+                    # The ports moved since the last start, or the certificate came or went.
+                    write_private(data.client_file, json.dumps({**way, "key": key}))
                 return key
             except ServemarkCallError as error:
                 if error.reason != "KEY_INVALID":
@@ -108,7 +137,7 @@ def _key(data: DataDir, environment: dict[str, str], target: str) -> str:
     if made.returncode != 0:
         raise StackError(f"No API key could be made: {made.stderr.strip()[-500:]}")
     key = made.stdout.strip()
-    write_private(data.client_file, json.dumps({"target": target, "key": key}))
+    write_private(data.client_file, json.dumps({**way, "key": key}))
     return key
 
 
@@ -175,10 +204,10 @@ class Stack:
         with self.progress.step("Starting the four services"):
             self._services.start()
         self._write_pid_file()
-        self.key = _key(self.data, environment, self.target)
+        self.key = _key(self.data, environment, self.settings)
         if not self._sample:
             return None
-        with connect(self.target, key=self.key) as client:
+        with connect_to(self.settings, self.key) as client:
             fresh = not self.data.sample_file.exists()
             _load_sample(client, self.data, self.progress)
             return _first_recommendation(client, self.progress, fresh=fresh)

@@ -88,10 +88,11 @@ class Stand:
         name: str = "a test",
         expires_at: datetime | None = None,
         organization_id: UUID = DEFAULT_ORGANIZATION_ID,
+        publishes: bool | None = None,
         **limits: float,
     ) -> str:
         """A new key, straight from the database; `limits` are those it has of its own."""
-        made, text = await create_key_row(
+        _, text = await create_key_row(
             self.store,
             PEPPER,
             organization_id=organization_id,
@@ -99,10 +100,9 @@ class Stand:
             scopes=scopes,
             expires_at=expires_at,
             created_by="tests",
+            publishes=publishes,
+            limits=OwnLimits(**limits),  # type: ignore[arg-type]
         )
-        if limits:
-            own = OwnLimits(**limits)  # type: ignore[arg-type]
-            assert await self.store.set_limits(organization_id, made.id, own, "tests")
         return text
 
 

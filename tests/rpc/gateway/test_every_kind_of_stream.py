@@ -58,9 +58,13 @@ async def _nothing(_: Any) -> Uses:
     return {}
 
 
+async def _forget(_: int) -> None:
+    pass
+
+
 def _limits() -> Limits:
     most = KeyLimits(1e9, 1e9, 10**9, 10**9, 10**9, 10**9)
-    return Limits(most, DailyUse(_nothing, _nothing), LimitMetrics())
+    return Limits(most, DailyUse(_nothing, _nothing, _forget), LimitMetrics())
 
 
 async def _ready() -> bool:

@@ -13,8 +13,8 @@ from prometheus_client import generate_latest
 from servemark.gateway.v1.api_key_pb2 import ListApiKeysRequest
 from servemark.ingest.v1 import result_stream_pb2 as pb
 from servemark.ingest.v1.result_query_pb2 import GetBenchmarkResultRequest
-from services.gateway.daily_use import DAY_SECONDS
-from services.gateway.key_limits import NO_OWN_LIMITS, OwnLimits
+from services.gateway.daily_use import DAY_SECONDS, Use
+from services.gateway.store_use import UseStore
 from services.gateway.tables import DEFAULT_ORGANIZATION_ID
 from tests.rpc.gateway.stand import Refusal, Stand, auth, refused, running
 
@@ -197,7 +197,7 @@ async def test_a_quota_is_counted_over_all_gateways_and_survives_their_restart(
         assert (await refused(get(again, key))).reason == "QUOTA_EXCEEDED"
         # A refused call is not counted.
         await again.store.set_limits(
-            DEFAULT_ORGANIZATION_ID, key_id(key), OwnLimits(calls_per_day=11), "tests"
+            DEFAULT_ORGANIZATION_ID, key_id(key), {"calls_per_day": 11}, "tests"
         )
         await answered_soon(again, key)
         assert (await refused(get(again, key))).reason == "QUOTA_EXCEEDED"
@@ -207,21 +207,33 @@ async def test_changed_limits_hold_within_two_seconds_and_are_logged(stand: Stan
     key = await stand.key("READ", calls_per_second=0.01)
     await get(stand, key)
     assert (await refused(get(stand, key))).reason == "RATE_LIMITED"
-    set_limits = stand.store.set_limits
-    assert await set_limits(DEFAULT_ORGANIZATION_ID, key_id(key), NO_OWN_LIMITS, "tests")
+    set_limits, none = stand.store.set_limits, {"calls_per_second": None}
+    assert await set_limits(DEFAULT_ORGANIZATION_ID, key_id(key), none, "tests")
     await asyncio.sleep(2.0)
     for _ in range(5):
         await get(stand, key)
-    assert not await set_limits(uuid4(), key_id(key), NO_OWN_LIMITS, "tests")
+    assert not await set_limits(uuid4(), key_id(key), none, "tests")
     async with stand.database.transaction() as connection:
         logged = await connection.exec_driver_sql(
             "SELECT actor, detail FROM gateway.audit_log"
             f" WHERE action = 'api_key.set_limits' AND target = '{key_id(key)}' ORDER BY id"
         )
         assert [tuple(row) for row in logged] == [
-            ("tests", {"calls_per_second": 0.01}),
-            ("tests", {}),
+            ("tests", {"calls_per_second": None}),
         ]
+
+
+async def test_what_was_used_long_ago_is_deleted_and_the_rest_kept(gateway_database: str) -> None:
+    today = int(time.time() // DAY_SECONDS)
+    async with running(gateway_database) as stand:
+        store = UseStore(stand.database)
+        uses = {(today - age, "of long ago"): Use(1, 1) for age in (0, 399, 401, 2_000)}
+        await store.add(uses)
+        async with asyncio.timeout(10):
+            while await store.load(today - 401):
+                await asyncio.sleep(0.05)
+        kept = [age for age in (0, 399, 401, 2_000) if await store.load(today - age)]
+        assert kept == [0, 399]
 
 
 async def test_what_is_set_for_all_keys_holds_for_the_gateways_own_methods_too(

@@ -337,6 +337,7 @@ def about(organization_id: str) -> dict[str, Any]:
         "CreateApiKey": CreateApiKeyRequest(name="x", scopes=[SCOPE_READ], **own),
         "GetApiKey": api_key_pb2.GetApiKeyRequest(id="x", **own),
         "ListApiKeys": ListApiKeysRequest(**own),
+        "UpdateApiKeyLimits": api_key_pb2.UpdateApiKeyLimitsRequest(id="x", **own),
         "RotateApiKey": RotateApiKeyRequest(id="x", **own),
         "RevokeApiKey": api_key_pb2.RevokeApiKeyRequest(id="x", **own),
         "GetSettings": setting_pb2.GetSettingsRequest(**own),

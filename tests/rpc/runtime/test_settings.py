@@ -75,6 +75,13 @@ def test_ports_follow_the_base_and_targets_follow_the_ports() -> None:
     assert settings.target("ingest") == "ingest.internal:1"
 
 
+@pytest.mark.parametrize(("bind", "host"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_what_listens_everywhere_is_reached_on_this_machine(bind: str, host: str) -> None:
+    settings = settings_for(bind_host=bind, internal_token="t", port_base=6000)
+    assert settings.target("catalog") == f"{host}:6001"
+    assert settings.http_url == f"http://{host}:8080"
+
+
 def test_secrets_do_not_show_when_settings_are_printed() -> None:
     shown = repr(
         settings_for(database_url="postgresql://u:hunter2@h/d", internal_token="between us")

@@ -24,14 +24,15 @@ class Faults:
 
 
 class Served:
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, credentials: grpc.ServerCredentials | None = None) -> None:
         self._state = state
+        self._credentials = credentials
         self._servers: list[grpc.Server] = []
         self.port = 0
 
     def start(self, *faults: tuple[str, int]) -> IngestProtocol:
         protocol = IngestProtocol(self._state, Faults(*faults))
-        server, self.port = serve(protocol, self.port)
+        server, self.port = serve(protocol, self.port, self._credentials)
         self._servers.append(server)
         return protocol
 

@@ -1,7 +1,9 @@
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -20,8 +22,12 @@ from servemark.catalog.v1.use_case_pb2 import (
 from servemark.client.channel import Client, connect
 from servemark.client.errors import ServemarkCallError
 from servemark.client.policy import Timeouts
+from servemark.client.push import push
 from servemark.client.retry import RetryPolicy
+from servemark.client.spool import Spool
+from servemark.client.stream import ResultStream
 from servemark.ingest.v1.storage_pb2 import MaintainStorageRequest
+from tests.unit.client.streams import header, rows
 
 Answer = Callable[[grpc.ServicerContext], None]
 
@@ -228,3 +234,46 @@ def test_delays_grow_with_jitter_and_never_undercut_the_server() -> None:
         assert ceiling / 2 <= min(delays) <= max(delays) <= ceiling
         assert len(delays) > 1
     assert policy.delay(1, retry_after=3.0) == 3.0
+
+
+QUOTA = failing(
+    code_pb2.RESOURCE_EXHAUSTED,
+    "The key has at most 250 rows per day.",
+    info("QUOTA_EXCEEDED", limit="rows_per_day", most="250"),
+    retry_info(43_211),
+)
+
+
+def test_a_stream_ends_at_once_where_the_server_asks_to_stay_away_for_longer_than_it_waits(
+    server: Server, client: Client
+) -> None:
+    server.answers = [QUOTA]
+    stream = ResultStream(client, header(), idle_timeout=60)
+    stream.add(rows(1)[0])
+    # Waiting out the idle timeout would end in a StreamTimeoutError.
+    with pytest.raises(ServemarkCallError) as caught:
+        stream.close()
+    assert str(caught.value) == (
+        "The key has at most 250 rows per day. Try again in 12 h 1 min (QUOTA_EXCEEDED)."
+    )
+    assert caught.value.metadata["limit"] == "rows_per_day"
+    assert len(server.calls) == 1
+
+
+def test_what_is_pushed_after_a_refusal_for_long_is_not_tried(
+    server: Server, client: Client, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    for _ in range(3):
+        segment = spool.create(header(str(uuid4())), client.target)
+        segment.add(rows(1)[0].SerializeToString())
+        segment.end_batch()
+        segment.seal()
+        segment.close()
+    server.answers = [QUOTA] * 3
+    summary = push(client, spool.paths(), idle_timeout=60)
+    assert len(server.calls) == 1
+    first, *others = summary.failures.values()
+    assert "12 h 1 min" in first
+    assert [text.startswith("Not tried") and "12 h 1 min" in text for text in others] == [True] * 2
+    assert len(spool.paths()) == 3

@@ -98,6 +98,11 @@ class AdminServiceStub:
                 request_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysRequest.SerializeToString,
                 response_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysResponse.FromString,
                 _registered_method=True)
+        self.UpdateApiKeyLimits = channel.unary_unary(
+                '/servemark.gateway.v1.AdminService/UpdateApiKeyLimits',
+                request_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.UpdateApiKeyLimitsRequest.SerializeToString,
+                response_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.UpdateApiKeyLimitsResponse.FromString,
+                _registered_method=True)
         self.RotateApiKey = channel.unary_unary(
                 '/servemark.gateway.v1.AdminService/RotateApiKey',
                 request_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.RotateApiKeyRequest.SerializeToString,
@@ -210,6 +215,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateApiKeyLimits(self, request, context):
+        """Changes the limits that a key has of its own. They hold in every gateway within 2 seconds. PERMISSION_DENIED
+        (SCOPE_MISSING) where a limit is above the gateway's settings and the caller is not ADMIN of the default organization.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RotateApiKey(self, request, context):
         """Gives a key a new secret and returns it, this once. The one before works on for a while, so that nothing stops while
         it is replaced; one that was replaced earlier ends at once. Not safe to repeat: each call makes another secret.
@@ -300,6 +313,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListApiKeys,
                     request_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysRequest.FromString,
                     response_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'UpdateApiKeyLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateApiKeyLimits,
+                    request_deserializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.UpdateApiKeyLimitsRequest.FromString,
+                    response_serializer=servemark_dot_gateway_dot_v1_dot_api__key__pb2.UpdateApiKeyLimitsResponse.SerializeToString,
             ),
             'RotateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateApiKey,
@@ -607,6 +625,33 @@ class AdminService:
             '/servemark.gateway.v1.AdminService/ListApiKeys',
             servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysRequest.SerializeToString,
             servemark_dot_gateway_dot_v1_dot_api__key__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateApiKeyLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/servemark.gateway.v1.AdminService/UpdateApiKeyLimits',
+            servemark_dot_gateway_dot_v1_dot_api__key__pb2.UpdateApiKeyLimitsRequest.SerializeToString,
+            servemark_dot_gateway_dot_v1_dot_api__key__pb2.UpdateApiKeyLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,10 @@ class AdminServiceStub:
     """Gets a key, without its secret."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_api_key_pb2.ListApiKeysRequest, _api_key_pb2.ListApiKeysResponse]
     """Lists keys, the newest first, without their secrets."""
+    UpdateApiKeyLimits: _grpc.UnaryUnaryMultiCallable[_api_key_pb2.UpdateApiKeyLimitsRequest, _api_key_pb2.UpdateApiKeyLimitsResponse]
+    """Changes the limits that a key has of its own. They hold in every gateway within 2 seconds. PERMISSION_DENIED
+    (SCOPE_MISSING) where a limit is above the gateway's settings and the caller is not ADMIN of the default organization.
+    """
     RotateApiKey: _grpc.UnaryUnaryMultiCallable[_api_key_pb2.RotateApiKeyRequest, _api_key_pb2.RotateApiKeyResponse]
     """Gives a key a new secret and returns it, this once. The one before works on for a while, so that nothing stops while
     it is replaced; one that was replaced earlier ends at once. Not safe to repeat: each call makes another secret.
@@ -126,6 +130,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Gets a key, without its secret."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_api_key_pb2.ListApiKeysRequest, _api_key_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists keys, the newest first, without their secrets."""
+    UpdateApiKeyLimits: _aio.UnaryUnaryMultiCallable[_api_key_pb2.UpdateApiKeyLimitsRequest, _api_key_pb2.UpdateApiKeyLimitsResponse]  # type: ignore[assignment]
+    """Changes the limits that a key has of its own. They hold in every gateway within 2 seconds. PERMISSION_DENIED
+    (SCOPE_MISSING) where a limit is above the gateway's settings and the caller is not ADMIN of the default organization.
+    """
     RotateApiKey: _aio.UnaryUnaryMultiCallable[_api_key_pb2.RotateApiKeyRequest, _api_key_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
     """Gives a key a new secret and returns it, this once. The one before works on for a while, so that nothing stops while
     it is replaced; one that was replaced earlier ends at once. Not safe to repeat: each call makes another secret.
@@ -238,6 +246,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_api_key_pb2.ListApiKeysResponse, _abc.Awaitable[_api_key_pb2.ListApiKeysResponse]]:
         """Lists keys, the newest first, without their secrets."""
+
+    @_abc_1.abstractmethod
+    def UpdateApiKeyLimits(
+        self,
+        request: _api_key_pb2.UpdateApiKeyLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_key_pb2.UpdateApiKeyLimitsResponse, _abc.Awaitable[_api_key_pb2.UpdateApiKeyLimitsResponse]]:
+        """Changes the limits that a key has of its own. They hold in every gateway within 2 seconds. PERMISSION_DENIED
+        (SCOPE_MISSING) where a limit is above the gateway's settings and the caller is not ADMIN of the default organization.
+        """
 
     @_abc_1.abstractmethod
     def RotateApiKey(

@@ -23,39 +23,46 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from servemark.gateway.v1 import setting_pb2 as servemark_dot_gateway_dot_v1_dot_setting__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"servemark/gateway/v1/api_key.proto\x12\x14servemark.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"servemark/gateway/v1/setting.proto\"\xd0\x03\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x06scopes\x18\x03 \x03(\x0e\x32\x1b.servemark.gateway.v1.Scope\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0forganization_id\x18\x08 \x01(\t\x12\x10\n\x08hardware\x18\t \x03(\t\x12\x0f\n\x07user_id\x18\n \x01(\t\x12\x41\n\x11result_visibility\x18\x0b \x01(\x0e\x32&.servemark.gateway.v1.ResultVisibility\x12:\n\x16old_secret_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x02\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06scopes\x18\x02 \x03(\x0e\x32\x1b.servemark.gateway.v1.Scope\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x10\n\x08hardware\x18\x05 \x03(\t\x12\x0f\n\x07user_id\x18\x06 \x01(\t\x12\x41\n\x11result_visibility\x18\x07 \x01(\x0e\x32&.servemark.gateway.v1.ResultVisibility\"U\n\x14\x43reateApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"7\n\x10GetApiKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"B\n\x11GetApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\"n\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x18\n\x10include_inactive\x18\x03 \x01(\x08\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"^\n\x13ListApiKeysResponse\x12.\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x97\x01\n\x13RotateApiKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12*\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14RotateApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x13RevokeApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\"E\n\x14RevokeApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey*d\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nSCOPE_READ\x10\x01\x12\x10\n\x0cSCOPE_INGEST\x10\x02\x12\x11\n\rSCOPE_CATALOG\x10\x03\x12\x0f\n\x0bSCOPE_ADMIN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"servemark/gateway/v1/api_key.proto\x12\x14servemark.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"servemark/gateway/v1/setting.proto\"\xba\x02\n\x0c\x41piKeyLimits\x12\x1d\n\x10\x63\x61lls_per_second\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0frows_per_second\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10\x63oncurrent_calls\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1f\n\x12\x63oncurrent_streams\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x1a\n\rcalls_per_day\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x19\n\x0crows_per_day\x18\x06 \x01(\x03H\x05\x88\x01\x01\x42\x13\n\x11_calls_per_secondB\x12\n\x10_rows_per_secondB\x13\n\x11_concurrent_callsB\x15\n\x13_concurrent_streamsB\x10\n\x0e_calls_per_dayB\x0f\n\r_rows_per_day\"\x84\x04\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x06scopes\x18\x03 \x03(\x0e\x32\x1b.servemark.gateway.v1.Scope\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0forganization_id\x18\x08 \x01(\t\x12\x10\n\x08hardware\x18\t \x03(\t\x12\x0f\n\x07user_id\x18\n \x01(\t\x12\x41\n\x11result_visibility\x18\x0b \x01(\x0e\x32&.servemark.gateway.v1.ResultVisibility\x12:\n\x16old_secret_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06limits\x18\r \x01(\x0b\x32\".servemark.gateway.v1.ApiKeyLimits\"\xb4\x02\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x06scopes\x18\x02 \x03(\x0e\x32\x1b.servemark.gateway.v1.Scope\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x10\n\x08hardware\x18\x05 \x03(\t\x12\x0f\n\x07user_id\x18\x06 \x01(\t\x12\x41\n\x11result_visibility\x18\x07 \x01(\x0e\x32&.servemark.gateway.v1.ResultVisibility\x12\x32\n\x06limits\x18\x08 \x01(\x0b\x32\".servemark.gateway.v1.ApiKeyLimits\"U\n\x14\x43reateApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"7\n\x10GetApiKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"B\n\x11GetApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\"n\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x18\n\x10include_inactive\x18\x03 \x01(\x08\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"^\n\x13ListApiKeysResponse\x12.\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x01\n\x19UpdateApiKeyLimitsRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x32\n\x06limits\x18\x03 \x01(\x0b\x32\".servemark.gateway.v1.ApiKeyLimits\x12/\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"K\n\x1aUpdateApiKeyLimitsResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\"\x97\x01\n\x13RotateApiKeyRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12*\n\x07overlap\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14RotateApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\":\n\x13RevokeApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\"E\n\x14RevokeApiKeyResponse\x12-\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x1c.servemark.gateway.v1.ApiKey*d\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x0e\n\nSCOPE_READ\x10\x01\x12\x10\n\x0cSCOPE_INGEST\x10\x02\x12\x11\n\rSCOPE_CATALOG\x10\x03\x12\x0f\n\x0bSCOPE_ADMIN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servemark.gateway.v1.api_key_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCOPE']._serialized_start=1679
-  _globals['_SCOPE']._serialized_end=1779
-  _globals['_APIKEY']._serialized_start=162
-  _globals['_APIKEY']._serialized_end=626
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=629
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=885
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=887
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=972
-  _globals['_GETAPIKEYREQUEST']._serialized_start=974
-  _globals['_GETAPIKEYREQUEST']._serialized_end=1029
-  _globals['_GETAPIKEYRESPONSE']._serialized_start=1031
-  _globals['_GETAPIKEYRESPONSE']._serialized_end=1097
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1099
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1209
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1211
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1305
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1308
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1459
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1461
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1546
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1548
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1606
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1608
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1677
+  _globals['_SCOPE']._serialized_start=2379
+  _globals['_SCOPE']._serialized_end=2479
+  _globals['_APIKEYLIMITS']._serialized_start=196
+  _globals['_APIKEYLIMITS']._serialized_end=510
+  _globals['_APIKEY']._serialized_start=513
+  _globals['_APIKEY']._serialized_end=1029
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1032
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1340
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1342
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1427
+  _globals['_GETAPIKEYREQUEST']._serialized_start=1429
+  _globals['_GETAPIKEYREQUEST']._serialized_end=1484
+  _globals['_GETAPIKEYRESPONSE']._serialized_start=1486
+  _globals['_GETAPIKEYRESPONSE']._serialized_end=1552
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1554
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1664
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1666
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1760
+  _globals['_UPDATEAPIKEYLIMITSREQUEST']._serialized_start=1763
+  _globals['_UPDATEAPIKEYLIMITSREQUEST']._serialized_end=1928
+  _globals['_UPDATEAPIKEYLIMITSRESPONSE']._serialized_start=1930
+  _globals['_UPDATEAPIKEYLIMITSRESPONSE']._serialized_end=2005
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=2008
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=2159
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=2161
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=2246
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=2248
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2306
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=2308
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=2377
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -57,6 +58,73 @@ SCOPE_ADMIN: Scope.ValueType  # 4
 Global___Scope: _TypeAlias = Scope  # noqa: Y015
 
 @_typing.final
+class ApiKeyLimits(_message.Message):
+    """What one key may use. Each field that is not set: what the gateway's settings give every key. A call past a limit fails with
+    RESOURCE_EXHAUSTED (RATE_LIMITED, TOO_MANY_CALLS, QUOTA_EXCEEDED) and RetryInfo; past rows_per_second a stream is read more slowly.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    ROWS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    CONCURRENT_CALLS_FIELD_NUMBER: _builtins.int
+    CONCURRENT_STREAMS_FIELD_NUMBER: _builtins.int
+    CALLS_PER_DAY_FIELD_NUMBER: _builtins.int
+    ROWS_PER_DAY_FIELD_NUMBER: _builtins.int
+    calls_per_second: _builtins.float
+    """Calls a second in each gateway, 0.001 to 1e9; a second's worth may come at once."""
+    rows_per_second: _builtins.float
+    """Rows a second sent to be stored, in each gateway, 0.001 to 1e9."""
+    concurrent_calls: _builtins.int
+    """Calls open at once in each gateway, at least 1."""
+    concurrent_streams: _builtins.int
+    """Streams open at once in each gateway, at least 1."""
+    calls_per_day: _builtins.int
+    """Calls on one UTC day over all gateways, 1 to 1e15."""
+    rows_per_day: _builtins.int
+    """Rows sent to be stored on one UTC day over all gateways, 1 to 1e15."""
+    def __init__(
+        self,
+        *,
+        calls_per_second: _builtins.float | None = ...,
+        rows_per_second: _builtins.float | None = ...,
+        concurrent_calls: _builtins.int | None = ...,
+        concurrent_streams: _builtins.int | None = ...,
+        calls_per_day: _builtins.int | None = ...,
+        rows_per_day: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calls_per_day", b"_calls_per_day", "_calls_per_second", b"_calls_per_second", "_concurrent_calls", b"_concurrent_calls", "_concurrent_streams", b"_concurrent_streams", "_rows_per_day", b"_rows_per_day", "_rows_per_second", b"_rows_per_second", "calls_per_day", b"calls_per_day", "calls_per_second", b"calls_per_second", "concurrent_calls", b"concurrent_calls", "concurrent_streams", b"concurrent_streams", "rows_per_day", b"rows_per_day", "rows_per_second", b"rows_per_second"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calls_per_day", b"_calls_per_day", "_calls_per_second", b"_calls_per_second", "_concurrent_calls", b"_concurrent_calls", "_concurrent_streams", b"_concurrent_streams", "_rows_per_day", b"_rows_per_day", "_rows_per_second", b"_rows_per_second", "calls_per_day", b"calls_per_day", "calls_per_second", b"calls_per_second", "concurrent_calls", b"concurrent_calls", "concurrent_streams", b"concurrent_streams", "rows_per_day", b"rows_per_day", "rows_per_second", b"rows_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__calls_per_day: _TypeAlias = _typing.Literal["calls_per_day"]  # noqa: Y015
+    _WhichOneofArgType__calls_per_day: _TypeAlias = _typing.Literal["_calls_per_day", b"_calls_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__calls_per_second: _TypeAlias = _typing.Literal["calls_per_second"]  # noqa: Y015
+    _WhichOneofArgType__calls_per_second: _TypeAlias = _typing.Literal["_calls_per_second", b"_calls_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__concurrent_calls: _TypeAlias = _typing.Literal["concurrent_calls"]  # noqa: Y015
+    _WhichOneofArgType__concurrent_calls: _TypeAlias = _typing.Literal["_concurrent_calls", b"_concurrent_calls"]  # noqa: Y015
+    _WhichOneofReturnType__concurrent_streams: _TypeAlias = _typing.Literal["concurrent_streams"]  # noqa: Y015
+    _WhichOneofArgType__concurrent_streams: _TypeAlias = _typing.Literal["_concurrent_streams", b"_concurrent_streams"]  # noqa: Y015
+    _WhichOneofReturnType__rows_per_day: _TypeAlias = _typing.Literal["rows_per_day"]  # noqa: Y015
+    _WhichOneofArgType__rows_per_day: _TypeAlias = _typing.Literal["_rows_per_day", b"_rows_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__rows_per_second: _TypeAlias = _typing.Literal["rows_per_second"]  # noqa: Y015
+    _WhichOneofArgType__rows_per_second: _TypeAlias = _typing.Literal["_rows_per_second", b"_rows_per_second"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calls_per_day) -> _WhichOneofReturnType__calls_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calls_per_second) -> _WhichOneofReturnType__calls_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrent_calls) -> _WhichOneofReturnType__concurrent_calls | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrent_streams) -> _WhichOneofReturnType__concurrent_streams | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rows_per_day) -> _WhichOneofReturnType__rows_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rows_per_second) -> _WhichOneofReturnType__rows_per_second | None: ...
+
+Global___ApiKeyLimits: _TypeAlias = ApiKeyLimits  # noqa: Y015
+
+@_typing.final
 class ApiKey(_message.Message):
     """A key for calling the gateway, without its secret: that is shown once, when the key is created, and kept as an HMAC."""
 
@@ -74,6 +142,7 @@ class ApiKey(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     RESULT_VISIBILITY_FIELD_NUMBER: _builtins.int
     OLD_SECRET_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The key's id, part of the key itself."""
     name: _builtins.str
@@ -112,6 +181,10 @@ class ApiKey(_message.Message):
     def old_secret_expire_time(self) -> _timestamp_pb2.Timestamp:
         """Until when the secret before the last rotation works, or worked. Absent: it was never rotated."""
 
+    @_builtins.property
+    def limits(self) -> Global___ApiKeyLimits:
+        """The limits it has of its own."""
+
     def __init__(
         self,
         *,
@@ -127,10 +200,11 @@ class ApiKey(_message.Message):
         user_id: _builtins.str = ...,
         result_visibility: _setting_pb2.ResultVisibility.ValueType = ...,
         old_secret_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        limits: Global___ApiKeyLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "old_secret_expire_time", b"old_secret_expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "limits", b"limits", "old_secret_expire_time", b"old_secret_expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "hardware", b"hardware", "id", b"id", "last_use_time", b"last_use_time", "name", b"name", "old_secret_expire_time", b"old_secret_expire_time", "organization_id", b"organization_id", "result_visibility", b"result_visibility", "revoke_time", b"revoke_time", "scopes", b"scopes", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "hardware", b"hardware", "id", b"id", "last_use_time", b"last_use_time", "limits", b"limits", "name", b"name", "old_secret_expire_time", b"old_secret_expire_time", "organization_id", b"organization_id", "result_visibility", b"result_visibility", "revoke_time", b"revoke_time", "scopes", b"scopes", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -149,6 +223,7 @@ class CreateApiKeyRequest(_message.Message):
     HARDWARE_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     RESULT_VISIBILITY_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What the key is for, 1 to 128 characters. Required."""
     organization_id: _builtins.str
@@ -173,6 +248,10 @@ class CreateApiKeyRequest(_message.Message):
         without commas, 4,096 characters together. Needs the scope INGEST, and no ADMIN. Empty: any hardware.
         """
 
+    @_builtins.property
+    def limits(self) -> Global___ApiKeyLimits:
+        """Limits of its own. Only ADMIN of the default organization gives more than the gateway's settings do."""
+
     def __init__(
         self,
         *,
@@ -183,10 +262,11 @@ class CreateApiKeyRequest(_message.Message):
         hardware: _abc.Iterable[_builtins.str] | None = ...,
         user_id: _builtins.str = ...,
         result_visibility: _setting_pb2.ResultVisibility.ValueType = ...,
+        limits: Global___ApiKeyLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "hardware", b"hardware", "name", b"name", "organization_id", b"organization_id", "result_visibility", b"result_visibility", "scopes", b"scopes", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "hardware", b"hardware", "limits", b"limits", "name", b"name", "organization_id", b"organization_id", "result_visibility", b"result_visibility", "scopes", b"scopes", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -331,6 +411,70 @@ class ListApiKeysResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListApiKeysResponse: _TypeAlias = ListApiKeysResponse  # noqa: Y015
+
+@_typing.final
+class UpdateApiKeyLimitsRequest(_message.Message):
+    """Request for AdminService.UpdateApiKeyLimits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """The organization. Empty: the caller's own."""
+    id: _builtins.str
+    """Id of the key. Required."""
+    @_builtins.property
+    def limits(self) -> Global___ApiKeyLimits:
+        """The new limits."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The limits to change, by field name. Empty or `*`: all of them. One that `limits` lacks becomes that of the gateway's
+        settings again.
+        """
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        id: _builtins.str = ...,
+        limits: Global___ApiKeyLimits | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "limits", b"limits", "organization_id", b"organization_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateApiKeyLimitsRequest: _TypeAlias = UpdateApiKeyLimitsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateApiKeyLimitsResponse(_message.Message):
+    """Response for AdminService.UpdateApiKeyLimits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def api_key(self) -> Global___ApiKey:
+        """The key with its limits."""
+
+    def __init__(
+        self,
+        *,
+        api_key: Global___ApiKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateApiKeyLimitsResponse: _TypeAlias = UpdateApiKeyLimitsResponse  # noqa: Y015
 
 @_typing.final
 class RotateApiKeyRequest(_message.Message):

@@ -41,7 +41,7 @@ class AuditEntry(_message.Message):
     """Who did: the id of a key, `user:` with the id of a user who came with a token, or `bootstrap`."""
     action: _builtins.str
     """What was done: `organization.create`, `organization.rename`, `user.create`, `user.disable`, `api_key.create`,
-    `api_key.rotate`, `api_key.revoke` or `settings.update`.
+    `api_key.set_limits`, `api_key.rotate`, `api_key.revoke` or `settings.update`.
     """
     target: _builtins.str
     """Id of what was changed."""

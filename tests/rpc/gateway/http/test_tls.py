@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from servemark.runtime.channels import open_channel
@@ -18,55 +17,18 @@ from servemark.runtime.settings import ServiceSettings
 from servemark.runtime.tls import Tls, TlsFiles, TlsFilesError
 from services.gateway.app import create
 from tests.rpc.gateway.stand import settings_for
+from tests.support.certificates import Certificates
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 
-class Certificates:
-    """A CA and files of certificates it made."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ca = trustme.CA()
-        self.folder = folder
-        self.ca_file = folder / "ca.pem"
-        self.ca.cert_pem.write_to_path(self.ca_file)
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Files of a new certificate and its key, put in place of those before."""
-        made = self.ca.issue_cert("127.0.0.1", "localhost")
-        cert, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        fresh_cert, fresh_key = cert.with_suffix(".new"), key.with_suffix(".newkey")
-        fresh_cert.write_bytes(b"".join(pem.bytes() for pem in made.cert_chain_pems))
-        fresh_key.write_bytes(made.private_key_pem.bytes())
-        os.replace(fresh_cert, cert)
-        os.replace(fresh_key, key)
-        return cert, key
-
-    def context(self, name: str | None = None) -> ssl.SSLContext:
-        """What a client needs that trusts the CA, and shows a certificate if one is named."""
-        context = ssl.create_default_context(cafile=self.ca_file)
-        if name is not None:
-            context.load_cert_chain(self.folder / f"{name}.pem", self.folder / f"{name}.key")
-        return context
-
-    def credentials(self, name: str | None = None) -> grpc.ChannelCredentials:
-        """The same for gRPC."""
-        shown = [
-            None if name is None else (self.folder / f"{name}.{kind}").read_bytes()
-            for kind in ("key", "pem")
-        ]
-        return grpc.ssl_channel_credentials(self.ca_file.read_bytes(), *shown)
-
-
 @pytest.fixture
 def ours(tmp_path: Path) -> Certificates:
-    (tmp_path / "ours").mkdir()
     return Certificates(tmp_path / "ours")
 
 
 @pytest.fixture
 def theirs(tmp_path: Path) -> Certificates:
-    (tmp_path / "theirs").mkdir()
     return Certificates(tmp_path / "theirs")
 
 
