@@ -95,14 +95,18 @@ class Forwarder(grpc.GenericRpcHandler):
         metadata = self._metadata(context, current_caller())
         with upstream.connection() as connection:
             call = connection.unary(path)(message, timeout=deadline.remaining(), metadata=metadata)
-            ending = Ending(call)
             answer: bytes | None
             try:
                 answer = await call
-            except grpc.aio.AioRpcError:
+            except grpc.aio.AioRpcError as error:
                 answer = None
+                status = Status(
+                    error.code(), error.details() or "", back(error.trailing_metadata())
+                )
+            else:
+                status = Status(_Code.OK, "", back(await call.trailing_metadata()))
             await _send_head(call, context)
-            await _end(upstream, await ending.status(), context)
+            await _end(upstream, status, context)
         return answer
 
     async def _forward_stream(

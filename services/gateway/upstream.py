@@ -7,8 +7,7 @@ opened until each of them has one, and a call goes to the one that has the fewes
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import grpc
@@ -27,7 +26,10 @@ _MOST_TRIES: Final = 32
 
 
 class Connection:
-    """A connection, the calls on it now, and the worker that it led to when it was last asked."""
+    """A connection, the calls on it now, and the worker that it led to when it was last asked.
+
+    Enter it for the time of a call: meanwhile its channel is not closed.
+    """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
@@ -35,14 +37,12 @@ class Connection:
         self.calls = 0
         self.worker: str | None = None
 
-    @contextmanager
-    def call(self) -> Iterator["Connection"]:
-        """The connection, for the time of a call: meanwhile its channel is not closed."""
+    def __enter__(self) -> "Connection":
         self.calls += 1
-        try:
-            yield self
-        finally:
-            self.calls -= 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.calls -= 1
 
     def unary(self, path: str) -> Any:
         """What opens a call of a method with one message each way, as bytes; made once."""
@@ -66,15 +66,14 @@ class Upstream:
         self.workers = workers
         self._connections = [Connection(open_channel())]
 
-    def connection(self) -> AbstractContextManager[Connection]:
-        """A connection with room for one more call, for the time of that call."""
-        return self._with_room().call()
+    def connection(self) -> Connection:
+        """A connection with room for one more call; enter it for the time of that call.
 
-    def _with_room(self) -> Connection:
-        """The connection with the fewest calls of the worker with the fewest.
-
-        One that did not answer when it was asked comes last.
+        It is the one with the fewest calls of the worker with the fewest. One that did not answer
+        when it was asked comes last.
         """
+        if len(self._connections) == 1 and self._connections[0].calls < CALLS_PER_CONNECTION:
+            return self._connections[0]
         calls_of: Counter[str | None] = Counter()
         for connection in self._connections:
             calls_of[connection.worker] += connection.calls
@@ -129,7 +128,7 @@ class Upstream:
 
     async def _ask_one(self, connection: Connection, timeout: float) -> bool:
         request = health_pb2.HealthCheckRequest(service=self.name)
-        with connection.call():
+        with connection:
             check = health_pb2_grpc.HealthStub(connection.channel).Check(request, timeout=timeout)
             try:
                 answer = await check

@@ -35,10 +35,15 @@ class App:
 
 
 def run_service(
-    service: ServiceName, settings_type: type[S], create: Callable[[S], Awaitable[App]]
+    service: ServiceName,
+    settings_type: type[S],
+    create: Callable[[S], Awaitable[App]],
+    *,
+    run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run,
 ) -> int:
     """Runs a service until SIGTERM or SIGINT: 0 stopped, 1 it could not start, 2 a wrong setting.
 
+    `run` is what runs a coroutine in an event loop of its own.
     Where the settings ask for several workers, this process starts them and serves nothing itself.
     """
     settings = load(settings_type)
@@ -51,7 +56,7 @@ def run_service(
     else:
         running = _serve(create, settings)
     try:
-        asyncio.run(running)
+        run(running)
     except (PortTakenError, TlsFilesError) as error:
         print(error, file=sys.stderr)
         return 1
