@@ -98,7 +98,7 @@ class Watch:
     async def run(self) -> None:
         """Listens until cancelled. A Redis or a Postgres that is away is waited for."""
         failures = 0
-        while True:
+        while not is_ending():
             try:
                 await self.open()
                 failures = 0
@@ -139,7 +139,7 @@ class Watch:
     async def listen(self) -> None:
         """Passes on what is said, until the subscription ends with an error."""
         subscription = self._subscription
-        while subscription is not None:
+        while subscription is not None and not is_ending():
             said = await subscription.read()
             if isinstance(said, CacheInvalidation):
                 self._heard(said)
