@@ -45,6 +45,7 @@ class Unresolved:
 class _Asked:
     """What of a record decides on its names."""
 
+    tool: str
     model: str
     model_version: str | None
     quantization: str
@@ -81,6 +82,7 @@ class Resolver:
         if not self._is_open:
             return record, ()
         asked = _Asked(
+            record.tool,
             record.model,
             record.model_version,
             record.quantization,
@@ -156,7 +158,7 @@ class Resolver:
         return {failure.field: failure.detail for failure in resolution.failures}
 
     def _find_model(self, asked: _Asked, detail: str) -> dict[str, str] | Unresolved:
-        weights = aliases.weights(asked.model)
+        weights = aliases.weights(asked.model, asked.tool)
         wanted = aliases.short(weights.model).lower()
         models = [
             model

@@ -32,9 +32,21 @@ _QUANTIZATIONS = (
     (r"[-_.](?:(?:gptq|awq)[-_])?int8", "int8"),
     (r"[-_.](?:bf16|bfloat16)", "bf16"),
 )
-_WEIGHTS = tuple((re.compile(rf"(.+){suffix}", re.I), name) for suffix, name in _QUANTIZATIONS)
+_WEIGHTS = tuple((re.compile(rf"(.+?){suffix}", re.I), name) for suffix, name in _QUANTIZATIONS)
 # Hugging Face renamed the repositories of 3.1 and answers to both; 3 kept its name.
 _RENAMED = ((re.compile(r"\bMeta-(Llama-3\.[1-9])", re.I), r"\1"),)
+
+# What MLPerf Inference v5 benchmarks under these names, by its reference implementations.
+_MLPERF = {
+    "llama2-70b-99": "meta-llama/Llama-2-70b-chat-hf",
+    "llama2-70b-99.9": "meta-llama/Llama-2-70b-chat-hf",
+    "llama2-70b-interactive-99": "meta-llama/Llama-2-70b-chat-hf",
+    "llama2-70b-interactive-99.9": "meta-llama/Llama-2-70b-chat-hf",
+    "llama3.1-405b": "meta-llama/Llama-3.1-405B-Instruct",
+    "llama3.1-8b": "meta-llama/Llama-3.1-8B-Instruct",
+    "mixtral-8x7b": "mistralai/Mixtral-8x7B-Instruct-v0.1",
+    "deepseek-r1": "deepseek-ai/DeepSeek-R1",
+}
 
 _FRAMEWORKS = {
     "trt": "tensorrt-llm",
@@ -104,8 +116,13 @@ def gpu(name: str) -> Gpu | None:
     return None
 
 
-def weights(name: str) -> Weights:
-    """The model of a name such as `Llama-3.1-405B-FP8`, and what it says of its weights."""
+def weights(name: str, tool: str = "") -> Weights:
+    """The model of a name such as `Llama-3.1-405B-FP8`, and what it says of its weights.
+
+    tool: the benchmark that calls it so; MLPerf's names mean one model each.
+    """
+    if tool == "mlperf" and name.lower() in _MLPERF:
+        return Weights(_MLPERF[name.lower()])
     for pattern, replacement in _RENAMED:
         name = pattern.sub(replacement, name)
     for pattern, quantization in _WEIGHTS:
