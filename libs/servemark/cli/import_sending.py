@@ -70,8 +70,9 @@ class Sending:
     def _settle(self, timeout: float | None = None) -> None:
         if self._going is None:
             return
-        going, self._going = self._going, None
-        answers = going.result(timeout)
+        # Only then forgotten: who interrupts the waiting still wants to know.
+        answers = self._going.result(timeout)
+        self._going = None
         places = {id(imported.record): imported.place for imported in self._sent}
         for name, answer in answers:
             self._summary.add_sent(name, answer)

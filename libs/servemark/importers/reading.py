@@ -21,6 +21,8 @@ from servemark.importers.detect import read_document
 from servemark.importers.documents import Found, read_documents
 from servemark.importers.sidecar import ContextError, ContextSearch
 
+NOTHING = Context()
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -32,7 +34,7 @@ class Reader:
     mapping: Importer | None = None
     time_from_file: bool = False
 
-    def read(self, found: Found, answers: Context | None = None) -> Iterator[Imported | Rejection]:
+    def read(self, found: Found, answers: Context = NOTHING) -> Iterator[Imported | Rejection]:
         """The records of a file, in order, and a rejection for each that cannot be one.
 
         answers: what fills the gaps that everything else leaves. A file that cannot be read, or
@@ -44,7 +46,7 @@ class Reader:
         except ContextError as error:
             yield Rejection(CONTEXT_INVALID, str(error), place)
             return
-        if answers is not None:
+        if answers != NOTHING:
             context = answers.below(context)
         try:
             for document in read_documents(found.path, time_from_file=self.time_from_file):

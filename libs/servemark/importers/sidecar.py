@@ -28,22 +28,26 @@ class ContextError(ValueError):
 
 
 class ContextSearch:
-    """Finds the context of each file; the folders of the last files are kept."""
+    """Finds the context of each file; what the last folders gave is kept."""
 
     def __init__(self, typed: Context | None = None) -> None:
         self._typed = typed or Context()
         self._sidecar: Callable[[Path], Context] = lru_cache(_FOLDERS)(_sidecar_of)
         self._manifests: Callable[[Path], Context] = lru_cache(_FOLDERS)(_manifests_of)
+        self._of_folder: Callable[[Path, Path, bool], Context] = lru_cache(_FOLDERS)(self._find)
 
     def of(self, path: Path, root: Path) -> Context:
         """The context of a file; folders above `root` do not count. Raises ContextError."""
-        folders = _folders(path, root)
+        return self._of_folder(path.parent, root, manifests.is_report(path))
+
+    def _find(self, folder: Path, root: Path, with_manifests: bool) -> Context:
+        folders = _folders(folder, root)
         found = Context()
-        for folder in folders:
-            found = found.below(self._sidecar(folder))
-        if manifests.is_report(path):
-            for folder in folders:
-                found = found.below(self._manifests(folder))
+        for each in folders:
+            found = found.below(self._sidecar(each))
+        if with_manifests:
+            for each in folders:
+                found = found.below(self._manifests(each))
         return found.below(self._typed)
 
 
@@ -75,13 +79,10 @@ def _parsed(path: Path) -> dict[str, Any]:
     return data
 
 
-def _folders(path: Path, root: Path) -> list[Path]:
-    """The folders from the root down to the file's own."""
-    own = path.parent
-    if not own.is_relative_to(root):
-        return [own]
-    between = [folder for folder in own.parents if folder.is_relative_to(root)]
-    return [*reversed(between), own]
+def _folders(folder: Path, root: Path) -> list[Path]:
+    """The folders from the root down to this one."""
+    above = [each for each in folder.parents if each.is_relative_to(root)]
+    return [*reversed(above), folder]
 
 
 def _sidecar_of(folder: Path) -> Context:

@@ -22,7 +22,7 @@ from servemark.importers.reading import Reader
 Outcome = Imported | Rejection
 
 # Below these, starting processes takes longer than reading.
-_FEW_FILES = 64
+_FEW_FILES = 500
 _FEW_BYTES = 8 * 2**20
 _TASK_FILES = 32
 _TASK_BYTES = 2**20
