@@ -29,6 +29,8 @@ class Sending:
         self._gathered: list[Imported] = []
         self._sent: list[Imported] = []
         self._thread = ThreadPoolExecutor(1, "servemark-import")
+        # It is there from now on, so that handing it a window is never waiting.
+        self._thread.submit(int).result()
         self._going: Future[list[tuple[str, LoadSummary]]] | None = None
 
     def add(self, imported: Imported) -> None:

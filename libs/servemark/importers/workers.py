@@ -10,7 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -89,7 +89,9 @@ class _Worker:
         context = get_context("spawn")
         self._pipe, far = context.Pipe()
         self._process = context.Process(target=_work, args=(far, reader), daemon=True)
-        # Ctrl-C goes to the whole group, and is the first process's to answer.
+        # Ctrl-C goes to the whole group, and is the first process's to answer. The tracker is
+        # started before, as starting it takes the block away.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
