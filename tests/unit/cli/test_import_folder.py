@@ -110,7 +110,8 @@ def test_ctrl_c_says_what_was_stored_and_the_same_again_stores_the_rest(
     for number in range(600):
         records = ({**LINE, "ttft_p90_ms": number * 10 + line} for line in range(10))
         write_lines(files / f"{number}.jsonl", *records)
-    command = [sys.executable, "-m", "servemark.cli", "import", files, "--target", target, "--json"]
+    command = [sys.executable, "-m", "servemark.cli", "import", str(files), "--json"]
+    command += ["--target", target]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
