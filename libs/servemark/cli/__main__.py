@@ -14,6 +14,7 @@ from servemark.cli import (
     archive,
     audit,
     cache,
+    catalog,
     check,
     compare,
     events,
@@ -91,6 +92,7 @@ app.command("rank", no_args_is_help=True)(rank.rank)
 app.command("pareto", no_args_is_help=True)(pareto.pareto)
 app.command("results")(results.results)
 app.command("stats")(stats.stats)
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(key.app, name="key")
 app.add_typer(org.app, name="org")
 app.add_typer(user.app, name="user")

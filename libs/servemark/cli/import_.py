@@ -1,38 +1,48 @@
 """`servemark import`: result files of benchmark tools, read and streamed."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.text import Text
 
+from servemark.cli.asking import Answers, can_ask
 from servemark.cli.connection import Key, Target, open_client
-from servemark.cli.import_table import print_records
+from servemark.cli.import_context import (
+    ContextFile,
+    Framework,
+    FrameworkVersion,
+    GpuCount,
+    Hardware,
+    InputTokens,
+    MappingFile,
+    Model,
+    ModelVersion,
+    OutputTokens,
+    ProvenanceOption,
+    Quantization,
+    Workload,
+    mapping_of,
+    typed_context,
+)
+from servemark.cli.import_progress import ImportProgress
+from servemark.cli.import_reading import Reading
+from servemark.cli.import_sending import Sending
+from servemark.cli.import_summary import ImportSummary, in_words
+from servemark.cli.import_table import MAX_ROWS, print_records
 from servemark.cli.options import Json
 from servemark.cli.output import SOME_REJECTED, CliError, err, out, print_json
-from servemark.client.channel import Client
-from servemark.client.load import LoadSummary, load_records
-from servemark.client.record_fields import RecordError
+from servemark.cli.resolving import Resolver
+from servemark.client.records import ResultRecord
 from servemark.importers.base import Imported, Rejection
-from servemark.importers.context import Context
-from servemark.importers.detect import FORMATS, read_document
-from servemark.importers.documents import SUFFIXES, find_files, read_documents
-from servemark.importers.mapping import MappingImporter
-from servemark.importers.mapping_file import MappingError, read_mapping
+from servemark.importers.detect import FORMATS
+from servemark.importers.documents import SUFFIXES, find_files
+from servemark.importers.reading import Reader
+from servemark.importers.workers import WorkerLostError
 
-_MAX_SHOWN = 10
-
-
-@dataclass
-class _Read:
-    """What the files gave."""
-
-    imported: list[Imported] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+_INTERRUPTED = 130
 
 
 def import_files(
@@ -44,25 +54,19 @@ def import_files(
     file_format: Annotated[
         str, typer.Option("--format", metavar="|".join(FORMATS), help="The files' format.")
     ] = "auto",
-    context: Annotated[
-        Path | None,
-        typer.Option(
-            "--context",
-            exists=True,
-            dir_okay=False,
-            help="JSON or TOML file that says what the files do not: model, quantization,"
-            " hardware, gpu_count, framework, framework_version, workload_type, ...",
-        ),
-    ] = None,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(
-            "--mapping",
-            exists=True,
-            dir_okay=False,
-            help="TOML or YAML file that says where the figures lie in files of another format.",
-        ),
-    ] = None,
+    context: ContextFile = None,
+    model: Model = None,
+    model_version: ModelVersion = None,
+    quantization: Quantization = None,
+    hardware: Hardware = None,
+    gpu_count: GpuCount = None,
+    framework: Framework = None,
+    framework_version: FrameworkVersion = None,
+    workload: Workload = None,
+    input_tokens: InputTokens = None,
+    output_tokens: OutputTokens = None,
+    provenance: ProvenanceOption = None,
+    mapping: MappingFile = None,
     time_from_file: Annotated[
         bool,
         typer.Option("--time-from-file", help="Where nothing else says it, a file's own time."),
@@ -70,24 +74,42 @@ def import_files(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
     ] = False,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Ask nothing, also on a terminal.")
+    ] = False,
     json: Json = False,
     target: Target = None,
     key: Key = None,
 ) -> None:
-    """Import result files of benchmark tools. The same file twice stores nothing twice."""
+    """Import result files of benchmark tools. The same file twice stores nothing twice.
+
+    What a file does not say comes from the options, from --context, or from a servemark.yaml in
+    its folder or above it. What is still missing is asked for once on a terminal.
+    """
     check_format(file_format)
     if mapping is not None and file_format != "auto":
         raise typer.BadParameter("It is the format; leave --format out.", param_hint="--mapping")
-    read = _read_files(
-        files, context_of(context), file_format, _mapping(mapping), time_from_file=time_from_file
+    typed = typed_context(
+        context,
+        model=model,
+        model_version=model_version,
+        quantization=quantization,
+        hardware=hardware,
+        gpu_count=gpu_count,
+        framework=framework,
+        framework_version=framework_version,
+        workload_type=workload,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        provenance=provenance,
     )
+    reader = Reader(typed, file_format, mapping_of(mapping), time_from_file)
+    asks = can_ask() and not json and not no_input
     if dry_run:
-        _show(read, json=json)
+        rejected = _dry_run(files, reader, asks=asks, json=json)
     else:
-        with open_client(ctx, target, key) as client:
-            summary = _send(client, read)
-        _report(read, summary, json=json)
-    if read.rejections:
+        rejected = _import(ctx, files, reader, asks=asks, json=json, target=target, key=key)
+    if rejected:
         raise typer.Exit(SOME_REJECTED)
 
 
@@ -99,131 +121,119 @@ def check_format(file_format: str) -> None:
         )
 
 
-def context_of(path: Path | None) -> Context:
-    """The context that a file states; an empty one without a file. Raises CliError."""
-    if path is None:
-        return Context()
-    try:
-        return Context.from_file(path)
-    except RecordError as error:
-        wrong = "; ".join(f"{item.field} {item.description}" for item in error.problems)
-        raise CliError(f"{path} cannot be used as the context: {wrong}.") from None
-    except (OSError, ValueError) as error:
-        raise CliError(f"{path} cannot be read as the context: {error}.") from None
+@dataclass
+class _Shown:
+    """What a dry run found: the first records, and counts of the rest."""
+
+    summary: ImportSummary = field(default_factory=ImportSummary)
+    first: list[ResultRecord] = field(default_factory=list)
 
 
-def _mapping(path: Path | None) -> MappingImporter | None:
-    if path is None:
-        return None
-    try:
-        return MappingImporter(read_mapping(path))
-    except MappingError as error:
-        raise CliError(f"The mapping cannot be used: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read as the mapping: {error}.") from None
+def _dry_run(files: list[Path], reader: Reader, *, asks: bool, json: bool) -> int:
+    shown = _Shown()
+    with ImportProgress(files) as progress:
+        answers = Answers(asks=asks)
+        for outcome in _outcomes(files, reader, shown.summary, progress, answers):
+            if isinstance(outcome, Rejection):
+                shown.summary.add_rejection(outcome)
+                if json:
+                    print_json(outcome.to_json(), indent=None)
+            elif json:
+                print_json(outcome.record.dry_run_json(outcome.file_format), indent=None)
+            elif len(shown.first) < MAX_ROWS:
+                shown.first.append(outcome.record)
+    if not json:
+        _print_dry_run(shown)
+    return shown.summary.rejected
 
 
-def _read_files(
-    paths: Iterable[Path],
-    context: Context,
-    file_format: str,
-    mapping: MappingImporter | None,
+def _print_dry_run(shown: _Shown) -> None:
+    summary = shown.summary
+    if shown.first:
+        print_records(out(), shown.first)
+    if summary.read > len(shown.first):
+        out().print(f"... and {summary.read - len(shown.first)} more; --json lists them all.")
+    rejected = f"; {summary.rejected} rejected" if summary.rejected else ""
+    out().print(f"{in_words(summary.read)} would be sent{rejected}.")
+    summary.rejections.print()
+
+
+def _import(
+    ctx: typer.Context,
+    files: list[Path],
+    reader: Reader,
     *,
-    time_from_file: bool,
-) -> _Read:
-    read = _Read()
-    files = list(find_files(paths))
-    if not files:
-        raise CliError(f"There is no {', '.join(SUFFIXES)} file in what was named.")
-    for path in files:
+    asks: bool,
+    json: bool,
+    target: str | None,
+    key: str | None,
+) -> int:
+    summary = ImportSummary()
+
+    def reject(rejection: Rejection) -> None:
+        summary.add_rejection(rejection)
+        if json:
+            print_json(rejection.to_json(), indent=None)
+
+    with ExitStack() as stack:
+        client = stack.enter_context(open_client(ctx, target, key))
+        progress = stack.enter_context(ImportProgress(files))
+        resolver = Resolver(client)
+        answers = Answers(asks=asks, candidates=resolver.candidates)
+        sending = Sending(client, summary, reject)
         try:
-            for document in read_documents(path, time_from_file=time_from_file):
-                if isinstance(document, Rejection):
-                    read.rejections.append(document)
-                    continue
-                for outcome in read_document(document, context, file_format, mapping):
-                    if isinstance(outcome, Rejection):
-                        read.rejections.append(outcome)
-                    else:
-                        read.imported.append(outcome)
-        except OSError as error:
-            raise CliError(f"{path} cannot be read: {error.strerror}.") from None
-    return read
+            for outcome in _outcomes(files, reader, summary, progress, answers, resolver):
+                if isinstance(outcome, Rejection):
+                    reject(outcome)
+                else:
+                    sending.add(outcome)
+            sending.close()
+        except KeyboardInterrupt:
+            sending.stop()
+            progress.stop()
+            _report(summary, json=json)
+            err().print("Interrupted. Import the same again: what is stored is not stored twice.")
+            raise typer.Exit(_INTERRUPTED) from None
+        except BaseException:
+            sending.stop()
+            progress.stop()
+            if summary.stored:
+                _report(summary, json=json)
+            raise
+        progress.stop()
+        _report(summary, json=json)
+        answers.offer_to_write(files[0] if files[0].is_dir() else files[0].parent)
+    return summary.rejected
 
 
-def _show(read: _Read, *, json: bool) -> None:
+def _report(summary: ImportSummary, *, json: bool) -> None:
     if json:
-        for item in read.imported:
-            print_json(item.record.dry_run_json(item.file_format), indent=None)
-        _print_rejections_json(read.rejections)
-        return
-    if read.imported:
-        print_records(out(), [item.record for item in read.imported])
-    rejected = f"; {len(read.rejections)} rejected" if read.rejections else ""
-    out().print(f"{_count(len(read.imported))} would be sent{rejected}.")
-    print_rejections(read.rejections)
+        print_json(summary.to_json(), indent=None)
+    else:
+        summary.print()
 
 
-def _send(client: Client, read: _Read) -> LoadSummary:
-    """Streams the records; the server's refusals join those of the files."""
-    records = [item.record for item in read.imported]
-    console = err()
-    columns = (TextColumn("Sending"), BarColumn(), MofNCompleteColumn(), TextColumn("results"))
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task("", total=len(records))
-        summary = load_records(
-            client, records, on_progress=lambda done: progress.update(task, completed=done)
-        )
-    places = {id(item.record): item.place for item in read.imported}
-    read.rejections += [
-        Rejection(item.reason, item.detail, places.get(id(item.record), ""))
-        for item in summary.rejections
-    ]
-    return summary
-
-
-def _report(read: _Read, summary: LoadSummary, *, json: bool) -> None:
-    if json:
-        _print_rejections_json(read.rejections)
-        print_json(
-            {
-                "stored": summary.stored,
-                "duplicates": summary.duplicates,
-                "rejected": len(read.rejections),
-                "replayed": summary.replayed,
-            },
-            indent=None,
-        )
-        return
-    sentence = f"Stored {_count(summary.stored)}"
-    if summary.duplicates:
-        sentence += f"; {summary.duplicates} were stored before"
-    if read.rejections:
-        sentence += f"; {len(read.rejections)} rejected"
-    out().print(f"{sentence}.")
-    print_rejections(read.rejections)
-
-
-def _count(results: int) -> str:
-    return "1 result" if results == 1 else f"{results} results"
-
-
-def _print_rejections_json(rejections: Iterable[Rejection]) -> None:
-    for rejection in rejections:
-        print_json(rejection.to_json(), indent=None)
-
-
-def print_rejections(rejections: list[Rejection]) -> None:
-    """Prints each distinct reason once, with how often it occurred and where first."""
-    counts = Counter((item.reason, item.detail) for item in rejections)
-    first = {(item.reason, item.detail): item.place for item in reversed(rejections)}
-    console = err()
-    for (reason, detail), count in counts.most_common(_MAX_SHOWN):
-        times = f" ({count} times, first in {first[reason, detail]})"
-        place = times if count > 1 else f" ({first[reason, detail]})"
-        line = Text.assemble((f"rejected {reason}", "yellow"), f": {detail}{place}")
-        console.print(line, soft_wrap=True)
-    if len(counts) > _MAX_SHOWN:
-        console.print(f"... and {len(counts) - _MAX_SHOWN} more reasons; --json lists them all.")
+def _outcomes(
+    files: list[Path],
+    reader: Reader,
+    summary: ImportSummary,
+    progress: ImportProgress,
+    answers: Answers,
+    resolver: Resolver | None = None,
+) -> Iterator[Imported | Rejection]:
+    """What the files hold, in order, with the gaps filled and the names resolved."""
+    reading = Reading(reader, answers, resolver, progress)
+    try:
+        for outcome in reading.outcomes(find_files(files)):
+            if outcome is None:
+                summary.files += 1
+                progress.show(summary)
+                continue
+            summary.read += isinstance(outcome, Imported)
+            yield outcome
+    except WorkerLostError as error:
+        raise CliError(f"{error} What was stored stays; import the same again.") from None
+    except OSError as error:
+        raise CliError(f"{error.filename} cannot be read: {error.strerror}.") from None
+    if not summary.files:
+        raise CliError(f"There is no {', '.join(SUFFIXES)} file in what was named.")

@@ -19,6 +19,10 @@ _FIGURES = (
 )
 
 
+MAX_ROWS = 50
+"""Records that are shown; more are no table that anybody reads."""
+
+
 def print_records(console: Console, records: Iterable[ResultRecord]) -> None:
     """Prints one row for each record: what was measured, when, and the main figures."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))

@@ -9,7 +9,9 @@ import typer
 from servemark.cli.child import NotStartedError, run_command
 from servemark.cli.connection import Key, Target, open_client
 from servemark.cli.environment import environment_of
-from servemark.cli.import_ import check_format, context_of, print_rejections
+from servemark.cli.import_ import check_format
+from servemark.cli.import_context import ContextFile, MappingFile, mapping_of, typed_context
+from servemark.cli.import_summary import RejectionCounts
 from servemark.cli.output import NOT_IMPORTED, SOME_REJECTED, CliError, err, say_error
 from servemark.cli.push import SpoolFolder
 from servemark.cli.written import MAX_FILES, Watch
@@ -17,13 +19,20 @@ from servemark.client.errors import ServemarkCallError, ServemarkError
 from servemark.client.ledger import StreamError
 from servemark.client.load import load_records
 from servemark.client.spool import Spool, spool_records
-from servemark.importers.base import FORMAT_UNKNOWN, Imported, Rejection
-from servemark.importers.context import Context
-from servemark.importers.detect import FORMATS, read_document
-from servemark.importers.documents import read_documents
+from servemark.importers.base import (
+    FORMAT_UNKNOWN,
+    NOT_JSON,
+    TOO_LARGE,
+    Imported,
+    Rejection,
+)
+from servemark.importers.detect import FORMATS
+from servemark.importers.documents import Found
+from servemark.importers.reading import Reader
 
 _MAX_BYTES = 512 * 1024 * 1024
 _IDLE_SECONDS = 10.0
+_NO_RESULTS = (FORMAT_UNKNOWN, NOT_JSON)
 
 
 def run(
@@ -35,15 +44,8 @@ def run(
     file_format: Annotated[
         str, typer.Option("--format", metavar="|".join(FORMATS), help="The files' format.")
     ] = "auto",
-    context: Annotated[
-        Path | None,
-        typer.Option(
-            "--context",
-            exists=True,
-            dir_okay=False,
-            help="JSON or TOML file that says what the result files do not, as for import.",
-        ),
-    ] = None,
+    context: ContextFile = None,
+    mapping: MappingFile = None,
     spool: SpoolFolder = None,
     target: Target = None,
     key: Key = None,
@@ -55,7 +57,9 @@ def run(
     push`.
     """
     check_format(file_format)
-    stated = context_of(context)
+    if mapping is not None and file_format != "auto":
+        raise typer.BadParameter("It is the format; leave --format out.", param_hint="--mapping")
+    reader = Reader(typed_context(context), file_format, mapping_of(mapping), time_from_file=True)
     watch = Watch(command, Path.cwd())
     if not watch.is_complete:
         raise CliError(
@@ -69,7 +73,7 @@ def run(
         say_error(str(error))
         raise typer.Exit(error.code) from None
     try:
-        imported, rejections = _read(watch.written(), stated, file_format)
+        imported, rejections = _read(watch.written(), reader)
         own = _keep(ctx, imported, rejections, environment, Spool.at(spool), target, key)
     except (CliError, ServemarkError) as error:
         say_error(f"The results were not imported. {error}")
@@ -77,28 +81,26 @@ def run(
     raise typer.Exit(code or own)
 
 
-def _read(
-    paths: list[Path], context: Context, file_format: str
-) -> tuple[list[Imported], list[Rejection]]:
+def _read(paths: list[Path], reader: Reader) -> tuple[list[Imported], list[Rejection]]:
     """What the files hold that an importer recognises; the others are not results."""
     imported: list[Imported] = []
     rejections: list[Rejection] = []
     for path in paths:
-        try:
-            if path.stat().st_size > _MAX_BYTES:
-                rejections.append(Rejection("TOO_LARGE", "Import it by itself.", str(path)))
-                continue
-            for document in read_documents(path, time_from_file=True):
-                if isinstance(document, Rejection):
-                    continue
-                for outcome in read_document(document, context, file_format):
-                    if isinstance(outcome, Imported):
-                        imported.append(outcome)
-                    elif outcome.reason != FORMAT_UNKNOWN:
-                        rejections.append(outcome)
-        except OSError as error:
-            raise CliError(f"{path} cannot be read: {error.strerror}.") from None
+        if path.stat().st_size > _MAX_BYTES:
+            rejections.append(Rejection(TOO_LARGE, "Import it by itself.", str(path)))
+            continue
+        for outcome in reader.read(Found(path, _root(path), is_named=False)):
+            if isinstance(outcome, Imported):
+                imported.append(outcome)
+            elif outcome.reason not in _NO_RESULTS:
+                rejections.append(outcome)
     return imported, rejections
+
+
+def _root(path: Path) -> Path:
+    """The folder whose side-cars are the farthest to count for a file."""
+    here = Path.cwd().resolve()
+    return here if path.is_relative_to(here) else path.parent
 
 
 def _keep(
@@ -112,7 +114,7 @@ def _keep(
 ) -> int:
     """Sends or spools what was read, says so, and returns the exit code that it gives."""
     if not imported:
-        print_rejections(rejections)
+        RejectionCounts(rejections).print()
         say_error(
             "The command wrote no result file that could be imported: looked for new and changed"
             f" ones below {os.getcwd()} and at what the command line names."
@@ -132,7 +134,7 @@ def _keep(
                 markup=False,
                 soft_wrap=True,
             )
-            print_rejections(rejections)
+            RejectionCounts(rejections).print()
             return SOME_REJECTED if rejections else 0
     places = {id(item.record): item.place for item in imported}
     rejections = [
@@ -147,7 +149,7 @@ def _keep(
         f"servemark: stored {summary.stored} of {len(records)} results{stored_before}.",
         soft_wrap=True,
     )
-    print_rejections(rejections)
+    RejectionCounts(rejections).print()
     if not summary.stored and not summary.duplicates:
         return NOT_IMPORTED
     return SOME_REJECTED if rejections else 0

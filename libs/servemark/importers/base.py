@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from servemark.client.record_fields import FieldProblem, RecordError
 from servemark.client.records import ResultRecord
-from servemark.importers.context import CONTEXT_KEYS, Context
+from servemark.importers import aliases
+from servemark.importers.context import CONTEXT_KEYS, Context, option
 
 # Reasons an importer refuses a document for; the server has its own (ErrorReason).
 NOT_JSON = "NOT_JSON"
@@ -25,6 +26,8 @@ TIME_MISSING = "TIME_MISSING"
 NO_METRICS = "NO_METRICS"
 RUN_FAILED = "RUN_FAILED"
 FIELD_INVALID = "FIELD_INVALID"
+CONTEXT_INVALID = "CONTEXT_INVALID"
+UNREADABLE = "UNREADABLE"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Rejection:
     reason: str
     detail: str
     place: str = ""
+    file_format: str = ""
+    """The format that was recognised; empty where none was."""
+    missing: tuple[str, ...] = ()
+    """The keys a context could give, where nothing but these is missing."""
 
     def to_json(self) -> dict[str, str]:
         """The rejection as `servemark import --json` prints it."""
@@ -71,6 +78,8 @@ class Imported:
     record: ResultRecord
     place: str
     file_format: str
+    hardware: str | None = None
+    """The hardware that the context states, also where the file names its GPU itself."""
 
 
 class Importer(Protocol):
@@ -101,6 +110,7 @@ def finish(
     """
     complete = {**(presumed or {}), **context.stated()}
     complete |= {key: value for key, value in values.items() if value is not None}
+    _add_what_names_say(complete)
     complete.setdefault("benchmarked_at", document.file_time)
     try:
         return ResultRecord.from_json(complete)
@@ -114,7 +124,8 @@ def _rejection(problems: list[FieldProblem], document: Document) -> Rejection:
     sentences = []
     if from_context:
         sentences.append(
-            f"The file does not say {', '.join(from_context)}; give them with --context"
+            f"The file does not say {', '.join(from_context)}; give them with --context,"
+            f" with {', '.join(map(option, from_context))}, or in a servemark.yaml"
         )
     if "benchmarked_at" in missing:
         sentences.append(
@@ -137,7 +148,17 @@ def _rejection(problems: list[FieldProblem], document: Document) -> Rejection:
         reason = FIELD_INVALID
     else:
         reason = NO_METRICS
-    return Rejection(reason, "; ".join(sentences) + ".", document.place)
+    askable = from_context if len(from_context) == len(problems) else []
+    return Rejection(reason, "; ".join(sentences) + ".", document.place, missing=tuple(askable))
+
+
+def _add_what_names_say(values: dict[str, Any]) -> None:
+    """`Llama-3.1-405B-FP8` says its quantization, and an image's tag the framework's version."""
+    model, framework = values.get("model"), values.get("framework")
+    if isinstance(model, str) and (said := aliases.weights(model).quantization):
+        values.setdefault("quantization", said)
+    if isinstance(framework, str) and (version := aliases.framework_version(framework)):
+        values.setdefault("framework_version", version)
 
 
 def canonical_sha256(data: Any) -> str:

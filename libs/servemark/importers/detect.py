@@ -95,7 +95,7 @@ def _read(
             continue
         for outcome in importer.records(part, context):
             if isinstance(outcome, Rejection):
-                yield outcome
+                yield replace(outcome, file_format=importer.name)
             else:
                 yield Imported(outcome, part.place, importer.name)
 

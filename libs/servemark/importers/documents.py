@@ -1,6 +1,8 @@
 """The documents of files and folders, whatever they are written in."""
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -23,31 +25,57 @@ _READERS: dict[str, Callable[[Path, datetime | None], Iterator[Document | Reject
     ".txt": read_text,
 }
 SUFFIXES = tuple(_READERS)
+SIDECARS = ("servemark.yaml", "servemark.yml", "servemark.json", "servemark.toml")
+"""Files that say what the results beside them do not."""
 
 
-def find_files(paths: Iterable[Path]) -> Iterator[Path]:
+@dataclass(frozen=True)
+class Found:
+    """A file to read, and the folder above which nothing belongs to it."""
+
+    path: Path
+    root: Path
+    is_named: bool
+    """Whether it was named itself, so that it is meant to be a result."""
+
+
+def find_files(paths: Sequence[Path]) -> Iterator[Found]:
     """The files to read: those named, and those in folders named that can be results, by path.
 
-    Hidden files and folders inside a named folder are passed over, and so are texts that are no
-    result log. A file found twice comes once.
+    Hidden files and folders inside a named folder are passed over, and so are side-cars and texts
+    that are no result log. What is named twice, or lies in a folder that is named too, comes once.
+    No more than the names of one folder are in memory.
     """
-    seen: set[Path] = set()
-    for path in paths:
-        for found in _walk(path) if path.is_dir() else [path]:
-            resolved = found.resolve()
-            if resolved not in seen:
-                seen.add(resolved)
-                yield found
+    named = dict.fromkeys(path.resolve() for path in paths)
+    by_place = {path.resolve(): path for path in reversed(paths)}
+    for place in named:
+        path = by_place[place]
+        if path.is_dir():
+            yield from (Found(found, path, False) for found in _walk(path, named.keys() - {place}))
+        else:
+            yield Found(path, path.parent, True)
 
 
-def _walk(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _READERS
+def _walk(folder: Path, elsewhere: Set[Path]) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        names = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    for name, is_folder in names:
+        path = folder / name
+        if name.startswith(".") or (elsewhere and path.resolve() in elsewhere):
+            continue
+        if is_folder:
+            yield from _walk(path, elsewhere)
+        elif _may_be_result(path):
+            yield path
+
+
+def _may_be_result(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return (
+        suffix in _READERS
+        and path.name not in SIDECARS
         and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and (path.suffix.lower() != ".txt" or is_result_log(path))
+        and (suffix != ".txt" or is_result_log(path))
     )
 
 

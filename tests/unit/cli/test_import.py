@@ -80,7 +80,17 @@ def test_results_are_streamed_and_the_same_file_again_stores_nothing(
     first = run("import", path, "--target", target)
     assert (first.code, first.out) == (0, "Stored 2 results.\n")
     again = run("import", path, "--target", target, "--json")
-    assert lines(again.out) == [{"stored": 0, "duplicates": 2, "rejected": 0, "replayed": 2}]
+    assert lines(again.out) == [
+        {
+            "stored": 0,
+            "duplicates": 2,
+            "rejected": 0,
+            "replayed": 2,
+            "files": 1,
+            "formats": {"jsonl": {"stored": 0, "duplicates": 2, "rejected": 0}},
+            "reasons": {},
+        }
+    ]
     assert protocol.result_count() == 2
 
 

@@ -269,5 +269,5 @@ def test_a_folder_gives_tables_yaml_and_result_logs_but_no_other_texts(tmp_path:
     for name in ("a.csv", "b.yaml", "c.parquet", "d.tsv", "notes.txt", "e.py"):
         (tmp_path / name).write_text("x")
     (tmp_path / "summary.txt").write_text("=====\nMLPerf Results Summary\n=====\n")
-    names = [path.name for path in find_files([tmp_path])]
+    names = [found.path.name for found in find_files([tmp_path])]
     assert names == ["a.csv", "b.yaml", "c.parquet", "d.tsv", "summary.txt"]

@@ -12,6 +12,7 @@ from servemark.importers.base import Document, Imported, Rejection
 from servemark.importers.context import Context
 from servemark.importers.detect import read_document
 from servemark.importers.documents import find_files, read_documents
+from servemark.importers.sidecar import read_context
 
 LINE: dict[str, Any] = {
     "model": "org/model",
@@ -132,12 +133,19 @@ def test_bytes_that_are_no_text_are_rejected(tmp_path: Path) -> None:
 def test_folders_are_walked_in_order_without_hidden_files_and_without_repeats(
     tmp_path: Path,
 ) -> None:
-    for name in ("b.json", "a/z.jsonl", ".git/x.json", "notes.md", "a/.hidden.json"):
+    for name in (
+        "b.json",
+        "a/z.jsonl",
+        "servemark.json",
+        ".git/x.json",
+        "notes.md",
+        "a/.hidden.json",
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("{}")
     found = find_files([tmp_path, tmp_path / "b.json", tmp_path / "notes.md"])
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
+    assert [str(one.path.relative_to(tmp_path)) for one in found] == [
         "a/z.jsonl",
         "b.json",
         "notes.md",
@@ -148,14 +156,12 @@ def test_a_context_is_read_from_json_and_from_toml(tmp_path: Path) -> None:
     as_json, as_toml = tmp_path / "c.json", tmp_path / "c.toml"
     as_json.write_text('{"hardware": "h", "benchmarked_at": "2025-01-02T03:04:05Z"}')
     as_toml.write_text('hardware = "h"\nbenchmarked_at = 2025-01-02T03:04:05Z\n')
-    assert Context.from_file(as_json) == Context.from_file(as_toml)
+    assert read_context(as_json) == read_context(as_toml)
 
 
-def test_a_context_names_all_its_wrong_keys(tmp_path: Path) -> None:
-    path = tmp_path / "c.json"
-    path.write_text('{"hardwere": "h", "gpu_count": 0, "ttft_p90_ms": 3}')
+def test_a_context_names_all_its_wrong_keys() -> None:
     with pytest.raises(RecordError) as caught:
-        Context.from_file(path)
+        Context.from_values({"hardwere": "h", "gpu_count": 0, "ttft_p90_ms": 3})
     assert {item.field for item in caught.value.problems} == {
         "hardwere",
         "gpu_count",
