@@ -21,8 +21,8 @@ from tests.support.ingest_protocol import IngestProtocol, serve
 from tests.unit.cli.test_import import lines
 from tests.unit.importers.test_reading import LINE, write_lines
 
-FEW, MANY = 1_000, 20_000
-GROWTH_BYTES = 48 * 2**20
+FEW, MANY = 1_000, 8_000
+GROWTH_BYTES = 12 * 2**20
 """A window that is gathered and one that is sent; a folder's file names are small beside them."""
 # The command, and then the peak of its own memory and of the largest of its processes.
 MEASURED = """
@@ -81,7 +81,7 @@ def test_a_process_that_is_killed_ends_the_import_in_words(tmp_path: Path) -> No
             list(outcomes)
 
 
-def test_twenty_thousand_files_take_no_more_memory_than_one_thousand(
+def test_eight_thousand_files_take_no_more_memory_than_one_thousand(
     tmp_path: Path, ingest: tuple[IngestProtocol, str]
 ) -> None:
     peaks = {}
