@@ -19,8 +19,9 @@ up: $(VENV)/.runtime ## Start everything on this machine and print a first recom
 down: ## Stop what `make up` started in this folder
 	@[ ! -x $(BIN)/servemark ] || $(BIN)/servemark down
 
+# A process for each core, with servers of its own: most of the suite waits for processes that start or end.
 test: check $(VENV)/.browser ## Run the checks and the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.dev ## Lint, types, imports, contract, fresh generated code, deployment files
 	@$(BIN)/ruff format --check --quiet .

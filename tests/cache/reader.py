@@ -43,7 +43,8 @@ async def main(dsn: str, redis_url: str) -> None:
     assert cache.watch is not None
 
     async def load() -> bytes:
-        return str((await database.fetch(_READ))[0][0]).encode()
+        async with database.driver_transaction() as driver:
+            return str(await driver.fetchval(_READ)).encode()
 
     async def read() -> str:
         reply = await cache.get(_SLOW, _SLOW.key("one"), load, tags=("slow",))

@@ -94,7 +94,15 @@ def test_a_result_file_is_imported_once_and_found_again(command: Run, tmp_path: 
     first = command("import", result, "--context", context, "--json")
     assert (first.code, json.loads(first.out)["stored"]) == (0, 1)
     again = command("import", result, "--context", context, "--json")
-    assert json.loads(again.out) == {"stored": 0, "duplicates": 1, "rejected": 0, "replayed": 1}
+    assert json.loads(again.out) == {
+        "stored": 0,
+        "duplicates": 1,
+        "rejected": 0,
+        "replayed": 1,
+        "files": 1,
+        "formats": {"vllm": {"stored": 0, "duplicates": 1, "rejected": 0}},
+        "reasons": {},
+    }
 
     shown = command("results", "--model", "llama", "--gpu", "h100", "--since", "2026-03-02")
     assert shown.code == 0

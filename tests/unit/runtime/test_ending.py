@@ -2,7 +2,9 @@
 
 import asyncio
 
-from servemark.runtime.ending import end_tasks, is_ending
+import pytest
+
+from servemark.runtime.ending import end_tasks, is_ending, run_together
 
 
 async def loses_the_first() -> None:
@@ -58,3 +60,41 @@ async def test_a_loop_that_asks_ends_although_its_cancellation_was_lost() -> Non
     task.cancel()
     async with asyncio.timeout(5):
         assert await task >= 1
+
+
+async def test_what_runs_together_ends_although_a_cancellation_was_lost() -> None:
+    task = asyncio.create_task(run_together(loses_the_first(), asyncio.sleep(60)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_ending_goes_on_where_it_is_cancelled() -> None:
+    left = asyncio.create_task(loses_the_first())
+    task = asyncio.create_task(run_together(asyncio.sleep(60), _wait_for(left)))
+    await asyncio.sleep(0.01)
+    for _ in range(5):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        await asyncio.wait([task])
+    assert left.cancelled()
+
+
+async def test_a_failure_ends_the_others_and_leaves_the_task_as_it_was() -> None:
+    other = asyncio.create_task(asyncio.sleep(60))
+
+    async def fails() -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError("lost")
+
+    with pytest.raises(ValueError, match="lost"):
+        await run_together(fails(), _wait_for(other))
+    assert other.cancelled()
+    assert not is_ending()
+
+
+async def _wait_for(task: "asyncio.Task[None]") -> None:
+    await task

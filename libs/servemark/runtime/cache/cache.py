@@ -28,7 +28,7 @@ from servemark.runtime.cache.reading import AWAY, Load, Reading
 from servemark.runtime.cache.reply import Reply
 from servemark.runtime.cache.shared import Shared
 from servemark.runtime.cache.watch import Watch
-from servemark.runtime.ending import is_ending
+from servemark.runtime.ending import run_together
 
 log = structlog.get_logger()
 
@@ -115,9 +115,7 @@ class Cache:
         """Listens to what changes, until cancelled."""
         if self.watch is None:
             return
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.watch.run())
-            group.create_task(self._look_around())
+        await run_together(self.watch.run(), self._look_around())
 
     async def close(self) -> None:
         """Ends readings that are under way, and gives back what the cache holds."""
@@ -149,7 +147,7 @@ class Cache:
     async def _look_around(self) -> None:
         """Tries a Redis that is left alone, and says what the metrics page shows."""
         levels = self._levels
-        while not is_ending():
+        while True:
             await asyncio.sleep(_LOOK_AROUND_SECONDS)
             levels.metrics.breaker_open.set(levels.breaker.is_open)
             levels.metrics.entries.set(len(self._memory))

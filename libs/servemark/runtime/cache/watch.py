@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from servemark.cache.v1.cache_pb2 import CacheInvalidation
 from servemark.runtime.cache.backlog import Backlog
 from servemark.runtime.cache.subscription import Subscription
-from servemark.runtime.ending import is_ending
+from servemark.runtime.ending import run_together
 
 log = structlog.get_logger()
 
@@ -98,18 +98,15 @@ class Watch:
     async def run(self) -> None:
         """Listens until cancelled. A Redis or a Postgres that is away is waited for."""
         failures = 0
-        while not is_ending():
+        while True:
             try:
                 await self.open()
                 failures = 0
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self.listen())
-                    group.create_task(self._take_turns())
+                await run_together(self.listen(), self._take_turns())
             except Exception as error:
                 failures += 1
                 if failures == 1:
-                    causes = getattr(error, "exceptions", (error,))
-                    log.warning("cache is not used", error=type(causes[0]).__name__)
+                    log.warning("cache is not used", error=type(error).__name__)
             finally:
                 await self.close()
             await asyncio.sleep(_RETRY_SECONDS)
@@ -139,7 +136,7 @@ class Watch:
     async def listen(self) -> None:
         """Passes on what is said, until the subscription ends with an error."""
         subscription = self._subscription
-        while subscription is not None and not is_ending():
+        while subscription is not None:
             said = await subscription.read()
             if isinstance(said, CacheInvalidation):
                 self._heard(said)
@@ -158,7 +155,7 @@ class Watch:
             await self._subscription.ping(number)
 
     async def _take_turns(self) -> None:
-        while not is_ending():
+        while True:
             next_turn = asyncio.get_running_loop().time() + TURN_SECONDS
             self._answered.clear()
             try:
