@@ -94,6 +94,7 @@ def two_of_each(dsn: str) -> Iterator[TwoOfEach]:
         environment = {
             **first.environment,
             "SERVEMARK_PORT_BASE": str(second),
+            "SERVEMARK_HTTP_PORT": "0",
             "SERVEMARK_INGEST_TARGET": first.settings.target("ingest"),
         }
         for name in _TWICE:

