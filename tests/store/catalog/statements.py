@@ -11,7 +11,7 @@ from servemark.runtime.database import Database
 
 @contextmanager
 def counted(database: Database) -> Iterator[list[str]]:
-    """Yields a list that fills with each statement sent, BEGIN, what follows it, and COMMIT left out."""
+    """Yields a list that fills with each statement sent, but for how transactions begin and end."""
     sent: list[str] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
