@@ -1,4 +1,4 @@
-"""Who calls over HTTP without a credential: nobody, or a reader of the default organization."""
+"""Who calls over HTTP without a credential: nobody, or a reader of what is public."""
 
 from collections.abc import Callable
 
