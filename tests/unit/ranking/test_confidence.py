@@ -265,7 +265,8 @@ def test_scores_and_shares_are_those_of_a_loop_over_the_draws(
     found = of(problem, error)
     score, share = naive(problem, error, found.samples)
     np.testing.assert_allclose(found.scores, score, atol=1e-9)
-    if np.isin(found.p_best, (0, 1)).all() or np.ptp(np.sort(score)[:, -2:], axis=1).min() > 1e-9:
+    # Who is first by less than rounding is not the same in both.
+    if np.ptp(np.sort(score)[:, -2:], axis=1).min() > 1e-9:
         np.testing.assert_allclose(found.p_best, share, atol=1e-9)
 
 
