@@ -67,3 +67,14 @@ def test_what_the_catalog_lacks_is_added_and_then_taken(command: Run, tmp_path: 
     assert added.out == "Added vllm 9.9.\n"
     assert "has it already" in command("catalog", "add", "framework", "vllm", "9.9").err
     assert command("import", path).out == "Stored 1 result.\n"
+
+
+def test_a_command_that_is_run_may_name_things_as_its_tool_does(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (script,) = re.findall(r"```sh\n(mkdir -p runs.*?)```", README.read_text(), re.S)
+    files = script.rsplit("END\n", 1)[0].replace("20260302", "20260303")
+    (tmp_path / "write.sh").write_text(f"{files}END\n")
+    monkeypatch.chdir(tmp_path)
+    done = command("run", "--", "sh", "write.sh")
+    assert (done.code, "stored 1 of 1 results" in done.err) == (0, True), done

@@ -15,6 +15,12 @@ from servemark.importers.workers import FileReaders
 UNRESOLVED = "CONFIG_UNRESOLVED"
 
 
+def refused(outcome: Imported, unresolved: Iterable[Unresolved]) -> Rejection:
+    """The rejection of a record whose names mean no entry of the catalog, or may mean several."""
+    detail = " ".join(one.detail for one in unresolved)
+    return Rejection(UNRESOLVED, detail, outcome.place, outcome.file_format)
+
+
 class Reading:
     """Reads found files for an import. resolver: None where there is no catalog to ask."""
 
@@ -67,10 +73,7 @@ class Reading:
         record, unresolved = self._resolver.resolve(outcome.record, outcome.hardware)
         if unresolved and (names := self._chosen(unresolved, outcome.place)):
             record, unresolved = self._resolver.resolve(renamed(record, names), outcome.hardware)
-        if unresolved:
-            detail = " ".join(one.detail for one in unresolved)
-            return Rejection(UNRESOLVED, detail, outcome.place, outcome.file_format)
-        return replace(outcome, record=record)
+        return replace(outcome, record=record) if not unresolved else refused(outcome, unresolved)
 
     def _chosen(self, unresolved: Iterable[Unresolved], place: str) -> dict[str, dict[str, str]]:
         names: dict[str, dict[str, str]] = {}

@@ -1,6 +1,7 @@
 """`servemark run -- CMD…`: a benchmark's command, and then an import of what it wrote."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,13 @@ from servemark.cli.connection import Key, Target, open_client
 from servemark.cli.environment import environment_of
 from servemark.cli.import_ import check_format
 from servemark.cli.import_context import ContextFile, MappingFile, mapping_of, typed_context
+from servemark.cli.import_reading import refused
 from servemark.cli.import_summary import RejectionCounts
 from servemark.cli.output import NOT_IMPORTED, SOME_REJECTED, CliError, err, say_error
 from servemark.cli.push import SpoolFolder
+from servemark.cli.resolving import Resolver
 from servemark.cli.written import MAX_FILES, Watch
+from servemark.client.channel import Client
 from servemark.client.errors import ServemarkCallError, ServemarkError
 from servemark.client.ledger import StreamError
 from servemark.client.load import load_records
@@ -103,6 +107,20 @@ def _root(path: Path) -> Path:
     return here if path.is_relative_to(here) else path.parent
 
 
+def _resolved(client: Client, imported: list[Imported]) -> tuple[list[Imported], list[Rejection]]:
+    """The results with the catalog's names, and a rejection for each that cannot have them."""
+    resolver = Resolver(client)
+    named: list[Imported] = []
+    rejections: list[Rejection] = []
+    for item in imported:
+        record, unresolved = resolver.resolve(item.record, item.hardware)
+        if unresolved:
+            rejections.append(refused(item, unresolved))
+        else:
+            named.append(replace(item, record=record))
+    return named, rejections
+
+
 def _keep(
     ctx: typer.Context,
     imported: list[Imported],
@@ -120,13 +138,17 @@ def _keep(
             f" ones below {os.getcwd()} and at what the command line names."
         )
         return NOT_IMPORTED
-    records = [item.record for item in imported]
+    count = len(imported)
     with open_client(ctx, target, key) as client:
         try:
+            imported, unresolved = _resolved(client, imported)
+            rejections = [*rejections, *unresolved]
+            records = [item.record for item in imported]
             summary = load_records(
                 client, records, idle_timeout=_IDLE_SECONDS, environment=environment
             )
         except (ServemarkCallError, StreamError) as error:
+            records = [item.record for item in imported]
             paths = spool_records(spool, records, client.target, environment)
             err().print(
                 f"{error}\n{len(records)} results wait in {paths[0].parent}. Send them with"
@@ -146,7 +168,7 @@ def _keep(
     ]
     stored_before = f"; {summary.duplicates} were stored before" if summary.duplicates else ""
     err().print(
-        f"servemark: stored {summary.stored} of {len(records)} results{stored_before}.",
+        f"servemark: stored {summary.stored} of {count} results{stored_before}.",
         soft_wrap=True,
     )
     RejectionCounts(rejections).print()
