@@ -122,13 +122,12 @@ class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServi
             before=page_start_from_token_key(token),
             include_inactive=request.include_inactive,
         )
-        answer = pb.ListApiKeysResponse(api_keys=[api_key_to_proto(key) for key in keys[:size]])
-        if len(keys) > size:
-            last = keys[size - 1]
-            answer.next_page_token = paging.encode_token(
-                digest, page_start_to_token_key(last.created_at, last.id)
-            )
-        return answer
+        return pb.ListApiKeysResponse(
+            api_keys=[api_key_to_proto(key) for key in keys[:size]],
+            next_page_token=paging.next_token(
+                digest, keys, size, lambda last: page_start_to_token_key(last.created_at, last.id)
+            ),
+        )
 
     async def UpdateApiKeyLimits(
         self, request: pb.UpdateApiKeyLimitsRequest, context: Any

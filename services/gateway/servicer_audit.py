@@ -63,12 +63,9 @@ class AuditMethods(OrganizationMethods):
         digest = audit_digest(request, organization_id)
         token = paging.decode_token(digest, request.page_token, 2)
         found = await self._audit.list(wanted, limit=size + 1, before=page_start_from_token(token))
-        answer = audit_pb2.ListAuditLogResponse(
-            entries=[audit_entry_to_proto(entry) for entry in found[:size]]
+        return audit_pb2.ListAuditLogResponse(
+            entries=[audit_entry_to_proto(entry) for entry in found[:size]],
+            next_page_token=paging.next_token(
+                digest, found, size, lambda last: page_start_to_token_key(last.logged_at, last.id)
+            ),
         )
-        if len(found) > size:
-            last = found[size - 1]
-            answer.next_page_token = paging.encode_token(
-                digest, page_start_to_token_key(last.logged_at, last.id)
-            )
-        return answer

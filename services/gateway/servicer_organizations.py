@@ -76,12 +76,10 @@ class OrganizationMethods:
         digest = paging.filter_digest("ListOrganizations")
         token = paging.decode_token(digest, request.page_token, 1)
         found = await self._organizations.list(limit=size + 1, after=page_start_from_token(token))
-        answer = pb.ListOrganizationsResponse(
-            organizations=[organization_to_proto(item) for item in found[:size]]
+        return pb.ListOrganizationsResponse(
+            organizations=[organization_to_proto(item) for item in found[:size]],
+            next_page_token=paging.next_token(digest, found, size, lambda last: [last.name]),
         )
-        if len(found) > size:
-            answer.next_page_token = paging.encode_token(digest, [found[size - 1].name])
-        return answer
 
     async def RenameOrganization(
         self, request: pb.RenameOrganizationRequest, context: Any

@@ -55,13 +55,12 @@ class UserMethods(OrganizationMethods):
             before=page_start_from_token(token),
             include_disabled=request.include_disabled,
         )
-        answer = pb.ListUsersResponse(users=[user_to_proto(user) for user in found[:size]])
-        if len(found) > size:
-            last = found[size - 1]
-            answer.next_page_token = paging.encode_token(
-                digest, page_start_to_token_key(last.created_at, last.id)
-            )
-        return answer
+        return pb.ListUsersResponse(
+            users=[user_to_proto(user) for user in found[:size]],
+            next_page_token=paging.next_token(
+                digest, found, size, lambda last: page_start_to_token_key(last.created_at, last.id)
+            ),
+        )
 
     async def DisableUser(
         self, request: pb.DisableUserRequest, context: Any

@@ -8,12 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from servemark.client.records import ResultRecord
-from servemark.importers.base import FIELD_INVALID, NO_METRICS, Document, Rejection, finish
+from servemark.importers.base import Document, Rejection
 from servemark.importers.context import Context
-from servemark.importers.reported import detailed, reported
-from servemark.importers.request_arrays import samples_of
-from servemark.importers.samples import NOTE_EMPTY, SamplesError
-from servemark.importers.serving import computed, own_figures, percentiles
+from servemark.importers.serving import read_run
 from servemark.importers.values import at, number, positive, text
 
 _DEGREES = {"tp": "tp_size", "pp": "pp_size", "dp": "dp_size", "ep": "ep_size"}
@@ -36,41 +33,9 @@ class SglangImporter:
     def records(self, document: Document, context: Context) -> Iterator[ResultRecord | Rejection]:
         """The one record of a line, or the reason there is none."""
         data = document.data
-        try:
-            samples = samples_of(data)
-        except SamplesError as error:
-            yield Rejection(FIELD_INVALID, f"{error}.", document.place)
-            return
-        answered = samples.answered_count if samples else number(data.get("completed"))
-        if not answered:
-            yield Rejection(NO_METRICS, "No request of the run produced output.", document.place)
-            return
-        notes: list[str] = []
-        values: dict[str, Any] = {
-            "tool": "sglang",
-            # `concurrency` is the mean that was measured, not the limit.
-            "concurrency": number(data.get("max_concurrency")),
-            "request_rate": positive(data.get("request_rate")),
-            "throughput_tokens_sec": number(data.get("output_throughput")),
-            "source_sha256": document.sha256,
-        }
-        if samples:
-            values |= computed(samples, positive(data.get("duration")))
-            notes.extend([NOTE_EMPTY] if samples.empty_count else [])
-        else:
-            values |= {
-                **percentiles(data, notes),
-                "rps_sustained": number(data.get("request_throughput")),
-                # How many were sent, and so how many failed, is not in the file.
-                "request_count": answered,
-            }
-        values["detailed_metrics"] = detailed(
-            reported(own_figures(data)),
-            computed=samples.other_percentiles() if samples else None,
-            notes=notes,
-        )
-        outcome = finish(values, document, context, _presumed(data))
-        yield samples.sketched(outcome) if samples else outcome
+        # How many were sent, and so how many failed, is not in the file.
+        counts = {"request_count": number(data.get("completed"))}
+        yield read_run(document, context, tool="sglang", counts=counts, presumed=_presumed(data))
 
 
 def _presumed(data: Mapping[str, Any]) -> dict[str, Any]:

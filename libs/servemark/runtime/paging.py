@@ -7,14 +7,16 @@ filters, so a token used with other filters is refused instead of giving wrong p
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import orjson
 
 from servemark.runtime.errors import ServemarkError
 from servemark.runtime.validation import Violations
 from servemark.type.v1.error_reason_pb2 import ErrorReason
+
+Row = TypeVar("Row")
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
@@ -39,6 +41,13 @@ def encode_token(digest: str, key: Sequence[Any]) -> str:
     """The token that continues after the row with sort key `key` (JSON values)."""
     raw = orjson.dumps([digest, list(key)])
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def next_token(
+    digest: str, rows: Sequence[Row], size: int, key: Callable[[Row], Sequence[Any]]
+) -> str:
+    """The token that continues after the first `size` of the rows; empty where these are all."""
+    return encode_token(digest, key(rows[size - 1])) if len(rows) > size else ""
 
 
 def decode_token(digest: str, token: str, length: int) -> list[Any] | None:
