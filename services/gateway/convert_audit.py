@@ -1,39 +1,21 @@
-"""Messages about settings and the log to the gateway's own words, and back."""
+"""Messages about the log to the gateway's own words, and back."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from servemark.gateway.v1 import audit_pb2, setting_pb2
+from servemark.gateway.v1 import audit_pb2
 from servemark.runtime import paging
 from servemark.runtime.validation import Violations
 from services.gateway.convert import (
     page_start_from_token_key,
-    publishes_from_proto,
     time_from_proto,
-    visibility_to_proto,
 )
 from services.gateway.store_audit import AuditEntry, AuditFilter
 
 _MAX_FILTER_LENGTH = 128
 _MAX_ENTRY_ID = 2**63 - 1
-
-
-def publishes_setting_from_proto(request: setting_pb2.UpdateSettingsRequest) -> bool:
-    """What a request sets. Raises INVALID_FIELD where it sets nothing."""
-    violations = Violations()
-    field = "settings.result_visibility"
-    publishes = publishes_from_proto(violations, field, request.settings.result_visibility)
-    if publishes is None:
-        violations.add(field, "is required: there is nothing else to change")
-    violations.raise_if_any()
-    return bool(publishes)
-
-
-def settings_to_proto(publishes: bool) -> setting_pb2.Settings:
-    """Settings as they are shown."""
-    return setting_pb2.Settings(result_visibility=visibility_to_proto(publishes))
 
 
 def audit_filter_from_proto(

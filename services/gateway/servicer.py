@@ -30,6 +30,7 @@ from services.gateway.grants import PLATFORM, SCOPES_OF_ROLE, allowed
 from services.gateway.key_limits import KeyLimits
 from services.gateway.keys import KeyChecker, create_key_row, key_hmac, new_secret
 from services.gateway.servicer_audit import AuditMethods
+from services.gateway.servicer_settings import SettingMethods
 from services.gateway.servicer_users import UserMethods
 from services.gateway.store import KeyStore
 from services.gateway.store_audit import AuditStore
@@ -43,7 +44,9 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class AdminServicer(UserMethods, AuditMethods, admin_service_pb2_grpc.AdminServiceServicer):
+class AdminServicer(
+    UserMethods, SettingMethods, AuditMethods, admin_service_pb2_grpc.AdminServiceServicer
+):
     """Answers from Postgres; every change is in the audit log."""
 
     def __init__(

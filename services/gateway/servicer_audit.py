@@ -1,8 +1,8 @@
-"""AdminService: settings, and the log of every change."""
+"""AdminService: the log of every change."""
 
 from typing import Any
 
-from servemark.gateway.v1 import audit_pb2, setting_pb2
+from servemark.gateway.v1 import audit_pb2
 from servemark.runtime import paging
 from servemark.runtime.validation import Violations
 from services.gateway.admission import current_caller
@@ -12,40 +12,19 @@ from services.gateway.convert_audit import (
     audit_entry_to_proto,
     audit_filter_from_proto,
     page_start_from_token,
-    publishes_setting_from_proto,
-    settings_to_proto,
 )
 from services.gateway.errors import scope_missing
 from services.gateway.grants import PLATFORM
 from services.gateway.servicer_organizations import OrganizationMethods
 from services.gateway.store_audit import AuditStore
-from services.gateway.store_settings import SettingStore
 
 ALL_ORGANIZATIONS = "-"
 
 
 class AuditMethods(OrganizationMethods):
-    """The methods of AdminService about settings and the log."""
+    """The methods of AdminService about the log."""
 
-    _settings: SettingStore
     _audit: AuditStore
-
-    async def GetSettings(
-        self, request: setting_pb2.GetSettingsRequest, context: Any
-    ) -> setting_pb2.GetSettingsResponse:
-        """The settings that hold."""
-        organization_id = await self.organization(request.organization_id)
-        publishes = await self._settings.publishes(organization_id)
-        return setting_pb2.GetSettingsResponse(settings=settings_to_proto(publishes))
-
-    async def UpdateSettings(
-        self, request: setting_pb2.UpdateSettingsRequest, context: Any
-    ) -> setting_pb2.UpdateSettingsResponse:
-        """Changes the settings a request names."""
-        publishes = publishes_setting_from_proto(request)
-        organization_id = await self.organization(request.organization_id)
-        await self._settings.set_publishes(organization_id, publishes, current_caller().key_id)
-        return setting_pb2.UpdateSettingsResponse(settings=settings_to_proto(publishes))
 
     async def ListAuditLog(
         self, request: audit_pb2.ListAuditLogRequest, context: Any
