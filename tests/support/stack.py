@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -120,12 +121,21 @@ def running_stack(dsn: str, redis_url: str, **overrides: str) -> Iterator[Runnin
         try:
             services.start()
             watcher.start()
-            yield RunningStack(settings, environment, services, make_key(environment))
+            key = make_key(environment)
+            yield RunningStack(settings, environment, services, key)
         finally:
             stopped.set()
             if watcher.is_alive():
                 watcher.join()
             services.stop()
+        no_secret_in(logs, PEPPER, key.rpartition("_")[2], urlsplit(dsn).password or PEPPER)
+
+
+def no_secret_in(logs: Path, *secrets: str) -> None:
+    """Raises AssertionError where a secret is in a log: whatever the tests did to the services."""
+    for log in sorted(path for path in logs.rglob("*") if path.is_file()):
+        text = log.read_text(errors="replace")
+        assert not any(secret in text for secret in secrets), f"a secret is in {log.name}"
 
 
 def load_sample(stack: RunningStack) -> None:

@@ -1,5 +1,6 @@
 """A key's secrets: they rotate with an overlap, and what ended is refused everywhere."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -125,7 +126,8 @@ async def test_a_stream_ends_with_the_secret_that_opened_it(stand: Stand) -> Non
     await stand.admin.RotateApiKey(
         RotateApiKeyRequest(id=key.split("_")[1], overlap=Duration()), metadata=admin
     )
-    no = await refused(stream.read())
+    async with asyncio.timeout(20):
+        no = await refused(stream.read())
     assert no.reason == "KEY_INVALID"
 
 

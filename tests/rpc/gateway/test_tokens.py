@@ -220,7 +220,8 @@ async def test_a_stream_ends_with_the_token_that_opened_it(stand: Stand, issuer:
     stream = stand.ingest.AppendResults(metadata=auth(token))
     await stream.write(AppendResultsRequest(batch=ResultBatch(sequence=7)))
     assert (await stream.read()).ack.sequence == 7
-    no = await refused(stream.read())
+    async with asyncio.timeout(20):
+        no = await refused(stream.read())
     assert no.reason == "KEY_INVALID"
 
 
