@@ -1,6 +1,7 @@
 """What a key sends that does not publish is its organization's, whichever door is asked."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from servemark.client.errors import ServemarkCallError
 from servemark.client.load import load_records
 from servemark.gateway.v1 import api_key_pb2
 from servemark.gateway.v1.organization_pb2 import CreateOrganizationRequest
+from servemark.gateway.v1.setting_pb2 import RESULT_VISIBILITY_PRIVATE
 from servemark.ingest.v1.result_query_pb2 import (
     GetBenchmarkResultRequest,
     ListBenchmarkResultsRequest,
@@ -23,6 +25,7 @@ READ, INGEST = api_key_pb2.SCOPE_READ, api_key_pb2.SCOPE_INGEST
 OPEN = record(0, hardware="test/l4-1", ttft_p50_ms=200.0)
 SECRET_HARDWARE = "test/h200-1"
 SECRET = record(1, hardware=SECRET_HARDWARE, ttft_p50_ms=1.0)
+KEPT = record(2, hardware=SECRET_HARDWARE, ttft_p50_ms=2.0)
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,11 @@ def over_http(stack: RunningStack, key: str | None) -> Seen:
     )
 
 
-def new_key(client: Client, organization: str, *scopes: "api_key_pb2.Scope.ValueType") -> str:
+def new_key(
+    client: Client, organization: str, *scopes: "api_key_pb2.Scope.ValueType", **more: Any
+) -> str:
     request = api_key_pb2.CreateApiKeyRequest(
-        name="a test", scopes=scopes, organization_id=organization
+        name="a test", scopes=scopes, organization_id=organization, **more
     )
     made = client.admin.CreateApiKey(request)
     return str(made.secret)
@@ -123,4 +128,16 @@ def test_nor_does_who_runs_the_platform(
 def test_nor_does_who_reads_without_a_key(
     stack: RunningStack, organizations: tuple[str, str]
 ) -> None:
+    assert over_http(stack, None) == WITHOUT_THE_SECRET
+
+
+def test_who_reads_without_a_key_is_nobody_of_the_default_organization(
+    stack: RunningStack, organizations: tuple[str, str]
+) -> None:
+    with stack.client() as client:
+        keeping = new_key(client, "", INGEST, result_visibility=RESULT_VISIBILITY_PRIVATE)
+        with connect(stack.target, key=keeping) as sender:
+            assert load_records(sender, [KEPT]).stored == 1
+        client.ranking.RefreshRankings(RefreshRankingsRequest(), timeout=30)
+    assert KEPT.id() in over_grpc(stack, stack.key).results
     assert over_http(stack, None) == WITHOUT_THE_SECRET
