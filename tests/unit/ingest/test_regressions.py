@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.judging import ConfigChange, Verdict, judge
+from services.ingest.judging import ConfigChange, Reason, Verdict, judge
 from services.ingest.records import (
     Config,
     ConfigRuns,
@@ -269,3 +269,15 @@ def test_a_figure_of_zero_is_not_compared() -> None:
 
 def test_nothing_is_said_of_nothing() -> None:
     assert judge(query(), []) == []
+
+
+def test_a_metric_that_the_new_runs_lack_still_counts_among_those_compared() -> None:
+    # Three new runs beside eight are enough for one metric, and too few for one of two.
+    both = [(100.0 + number, 10.0) for number in range(8)]
+    worse = [(200.0 + number, None) for number in range(3)]
+    asked = query(METRICS[:2])
+    [alone] = judge(asked, [ConfigRuns(CONFIG, [(one, None) for one, _ in both], worse)])
+    assert alone.changes[0].verdict is Verdict.REGRESSION
+    older = [(None, 10.0)] * 3
+    [beside] = judge(asked, [ConfigRuns(CONFIG, [*both, *older], worse)])
+    assert beside.changes[0].reason is Reason.FEW_RUNS_TOGETHER
