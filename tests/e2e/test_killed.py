@@ -19,23 +19,23 @@ from tests.support.stack import RunningStack, wait_until
 ROWS = 4000
 ROOT = Path(__file__).resolve().parents[2]
 
-# A runner that streams slowly enough to be killed on its way, always the same rows.
+# Always the same rows; after each hundred it waits for a line, or the end of its input.
 RUNNER = """
-import sys, time
+import sys
 from servemark.client.channel import connect
 from servemark.client.records import records_to_stream
 from servemark.client.stream import ResultStream
 from tests.support.runs import records
 
-stream_id, pause = sys.argv[1], float(sys.argv[2])
+stream_id = sys.argv[1]
 with connect() as client:
-    [plan] = records_to_stream(list(records(int(sys.argv[3]))))
+    [plan] = records_to_stream(list(records(int(sys.argv[2]))))
     plan.header.stream_id = stream_id
     with ResultStream(client, plan.header, batch_rows=100) as stream:
         for number, row in enumerate(plan.rows):
             stream.add(row)
             if number % 100 == 99:
-                time.sleep(pause)
+                sys.stdin.readline()
         summary = stream.close()
 print(summary.stored, summary.duplicates, summary.rejected, summary.replayed)
 """
@@ -43,15 +43,14 @@ print(summary.stored, summary.duplicates, summary.rejected, summary.replayed)
 
 # One that knows no messages: it adds each result as it comes, by the names of what was measured.
 PLAIN_RUNNER = """
-import sys, time
+import sys
 from servemark.client.channel import connect
 from servemark.client.records import config_of
 from tests.support.runs import records
 
-pause = float(sys.argv[2])
 with connect() as client:
     with client.stream(tool="vllm", provenance="measured", flush_seconds=0.02) as stream:
-        for number, record in enumerate(records(int(sys.argv[3]))):
+        for number, record in enumerate(records(int(sys.argv[2]))):
             stream.add_result(
                 config_of(record),
                 benchmark_time=record.benchmarked_at,
@@ -60,26 +59,32 @@ with connect() as client:
                 throughput_tokens_sec=record.throughput_tokens_sec,
             )
             if number % 100 == 99:
-                time.sleep(pause)
+                sys.stdin.readline()
         summary = stream.close()
 print(summary.stored, summary.duplicates, summary.rejected, summary.replayed)
 """
 
 
-def _runner(
-    stack: RunningStack, stream_id: str, pause: float, program: str = RUNNER
-) -> subprocess.Popen[str]:
+def _runner(stack: RunningStack, stream_id: str, program: str = RUNNER) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", program, stream_id, str(pause), str(ROWS)],
+        [sys.executable, "-c", program, stream_id, str(ROWS)],
         env={
             **os.environ,
             "SERVEMARK_TARGET": stack.target,
             "SERVEMARK_API_KEY": stack.key,
             "PYTHONPATH": f"{ROOT}:{ROOT / 'libs'}",
         },
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def _let_go_on(runner: subprocess.Popen[str], rows: int) -> None:
+    """So many rows more; the last hundred of those it has now may wait in the runner."""
+    assert runner.stdin is not None
+    runner.stdin.write("\n" * (rows // 100))
+    runner.stdin.flush()
 
 
 @pytest.fixture(autouse=True)
@@ -104,14 +109,15 @@ def _count(dsn: str) -> tuple[int, int]:
 def test_a_plain_runner_killed_in_the_middle_may_simply_run_again(
     stack: RunningStack, module_database: str
 ) -> None:
-    first = _runner(stack, "", 0.1, PLAIN_RUNNER)
+    first = _runner(stack, "", PLAIN_RUNNER)
+    _let_go_on(first, 1000)
     wait_until(lambda: _count(module_database)[0] >= 500, 30, "the runner is on its way")
     first.kill()
     first.wait()
     on_its_way, _ = _count(module_database)
     assert 500 <= on_its_way < ROWS
 
-    second = _runner(stack, "", 0.0, PLAIN_RUNNER)
+    second = _runner(stack, "", PLAIN_RUNNER)
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 0
     stored, duplicates, rejected, _ = map(int, output.split())
@@ -124,14 +130,15 @@ def test_a_client_killed_in_the_middle_resumes_with_nothing_lost(
     stack: RunningStack, module_database: str
 ) -> None:
     stream_id = str(uuid.uuid4())
-    first = _runner(stack, stream_id, pause=0.1)
+    first = _runner(stack, stream_id)
+    _let_go_on(first, 1000)
     wait_until(lambda: _count(module_database)[0] >= 500, 30, "the runner is on its way")
     first.kill()
     first.wait()
     on_its_way, _ = _count(module_database)
     assert 500 <= on_its_way < ROWS
 
-    second = _runner(stack, stream_id, pause=0.0)
+    second = _runner(stack, stream_id)
     output, _ = second.communicate(timeout=60)
     assert second.returncode == 0
     stored, duplicates, rejected, replayed = map(int, output.split())
@@ -150,21 +157,18 @@ def test_a_client_killed_in_the_middle_resumes_with_nothing_lost(
 def test_a_service_killed_in_the_middle_loses_nothing(
     stack: RunningStack, module_database: str, service: str, program: str
 ) -> None:
-    runner = _runner(stack, str(uuid.uuid4()), 0.05, program)
-    kills = 0
-    while runner.poll() is None and kills < 3:
-        before = _count(module_database)[0]
-        deadline = time.monotonic() + 30
-        while _count(module_database)[0] < before + 300 and time.monotonic() < deadline:
-            if runner.poll() is not None:
-                break
-            time.sleep(0.02)
-        if runner.poll() is None:
-            stack.kill(service)  # type: ignore[arg-type]
-            kills += 1
+    runner = _runner(stack, str(uuid.uuid4()), program)
+    for kill in range(1, 4):
+        _let_go_on(runner, 1000)
+        # Of the thousand some hundreds are on their way.
+        wait_until(
+            lambda least=1000 * kill - 700: _count(module_database)[0] >= least,  # type: ignore[misc]
+            30,
+            "rows flow",
+        )
+        stack.kill(service)  # type: ignore[arg-type]
     output, _ = runner.communicate(timeout=90)
     assert runner.returncode == 0
-    assert kills >= 2, "the stream ended before it was disturbed"
     stored, duplicates, rejected, _ = map(int, output.split())
     assert rejected == 0
     assert stored + duplicates == ROWS

@@ -44,7 +44,9 @@ RACES: Final = 1_000 if SECONDS >= 45 else 80
 LANES: Final = 20
 RANKING_LANES: Final = 10
 SETTINGS_SECONDS: Final = 2.0
-RANKINGS_SECONDS: Final = 5.0
+# The promise is five. It is kept to by `make faults`, which has the machine to itself; beside the
+# rest of the suite, where these processes wait for others', only that everything arrives.
+RANKINGS_SECONDS: Final = 5.0 if SECONDS >= 45 else 20.0
 TTFT: Final = Metric.METRIC_TTFT_P50_MS
 
 Fact = Callable[[], Awaitable[bool]]

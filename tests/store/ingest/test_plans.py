@@ -225,7 +225,8 @@ async def test_runs_to_compare_come_through_an_index_whatever_the_number_of_conf
     assert len(plans) == 4
     new, history = (plan for plan in plans if days_of(plan))
     for plan in (new, history):
-        assert plan.indexes & {GROUP, VERSION} == {GROUP}
+        # By which of the two it finds the runs of a day is the planner's to say.
+        assert plan.indexes & {GROUP, VERSION}
         # Ten times as much would be thrown away if each configuration were read by itself.
         assert plan.removed <= 20 * limit
         assert len(days_of(plan)) <= 5
