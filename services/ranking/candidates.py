@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Final
 
 import numpy as np
@@ -78,10 +79,8 @@ class Candidates:
 
     def sure_of(self, index: int, place: int) -> tuple[float, float]:
         """The least and the most that candidate `index`'s figure in column `place` may be."""
-        if place < len(MEASURED):
-            row = self.rows[index]
-            return float(self.matrix.sure_low[row, place]), float(self.matrix.sure_high[row, place])
-        return self.span_of(index, place)
+        figure = self.figure(index, place)
+        return self.span_of(index, place) if figure is None else figure.sure
 
     def span(self, place: int) -> tuple[Floats, Floats]:
         """The smallest and the largest run[k] in column `place`; NaN: no figure."""
@@ -92,10 +91,11 @@ class Candidates:
 
     def span_of(self, index: int, place: int) -> tuple[float, float]:
         """The smallest and the largest run of candidate `index` in column `place`."""
-        low, high, row, column = self.price_low, self.price_high, index, place - len(MEASURED)
         if place < len(MEASURED):
-            low, high, row, column = self.matrix.low, self.matrix.high, self.rows[index], place
-        return float(low[row, column]), float(high[row, column])
+            figure = self.figure(index, place)
+            return (nan, nan) if figure is None else (figure.low, figure.high)
+        column = place - len(MEASURED)
+        return float(self.price_low[index, column]), float(self.price_high[index, column])
 
     def runs(self, place: int) -> Ints:
         """The number of runs[k] behind column `place`; 0 for a price per hour, which has none."""
@@ -112,7 +112,8 @@ class Candidates:
             if place == _USD_PER_HOUR or np.isnan(self.value[index, place]):
                 return 0
             place = _THROUGHPUT
-        return int(self.matrix.runs[self.rows[index], place])
+        figure = self.figure(index, place)
+        return 0 if figure is None else figure.runs
 
     def columns(self, places: Sequence[int]) -> tuple[Floats, Floats, Floats, Ints]:
         """Value, smallest and largest run, and runs[k, m] of some columns."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from servemark.ranking.v1.candidate_pb2 import (
     ExcludedAlternative,
     ExclusionCount,
@@ -34,10 +36,11 @@ from services.ranking.convert_options import options_to_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import Explainer, explainer
 from services.ranking.limits import UNKNOWN
+from services.ranking.matrix import Ints
 from services.ranking.metrics import METRICS, PRICES
 from services.ranking.notices import Message
 from services.ranking.pareto_front import Front
-from services.ranking.recommend import Answer
+from services.ranking.recommend import Answer, Ranking
 from services.ranking.screening import Screened
 from services.ranking.topsis import Normalization
 
@@ -81,9 +84,36 @@ def recommendations_to_proto(answer: Answer, answers: Answers) -> list[Recommend
     if explain is None:
         return []
     explanations = Explanations(answer, answers, explain.ranking)
+    breakdowns = _breakdowns(explain.ranking, answer.shown)
+    metrics = sorted(
+        {*explain.ranking.criteria, *(limit.metric for limit in answer.limits), *PRICES}
+    )
     return [
-        _recommendation(explain, explanations, at, place)
-        for at, place in enumerate(answer.shown.tolist())
+        _recommendation(explain, explanations, at, place, breakdown, metrics)
+        for at, (place, breakdown) in enumerate(zip(answer.shown.tolist(), breakdowns, strict=True))
+    ]
+
+
+def _breakdowns(ranking: Ranking, shown: Ints) -> list[list[CriterionScore]]:
+    """How much each criterion has to do with the score, of the shown[s] alternatives."""
+    result = ranking.result
+    parts = (ranking.values, result.normalized, result.ideal_sq, result.anti_ideal_sq)
+    criteria = list(zip(ranking.criteria, result.weights.tolist(), strict=True))
+    return [
+        [
+            CriterionScore(
+                metric=Metric.ValueType(metric),
+                weight=weight,
+                value=value,
+                normalized=normalized,
+                ideal_distance_sq=ideal_sq,
+                anti_ideal_distance_sq=anti_ideal_sq,
+            )
+            for (metric, weight), (value, normalized, ideal_sq, anti_ideal_sq) in zip(
+                criteria, row, strict=True
+            )
+        ]
+        for row in np.stack([part[shown] for part in parts], axis=-1).tolist()
     ]
 
 
@@ -118,31 +148,22 @@ def _point(front: Front, place: int) -> ParetoPoint:
 
 
 def _recommendation(
-    explain: Explainer, explanations: Explanations, at: int, place: int
+    explain: Explainer,
+    explanations: Explanations,
+    at: int,
+    place: int,
+    breakdown: Iterable[CriterionScore],
+    metrics: Iterable[int],
 ) -> Recommendation:
     answer, ranking = explain.answer, explain.ranking
     candidates, index = answer.candidates, int(ranking.who[place])
-    result = ranking.result
-    shown = {*ranking.criteria, *(limit.metric for limit in answer.limits), *PRICES}
     return Recommendation(
-        rank=int(result.rank[place]),
-        score=float(result.score[place]),
+        rank=int(ranking.result.rank[place]),
+        score=float(ranking.result.score[place]),
         pareto_rank=int(ranking.pareto_rank[place]),
         alternative=alternative_to_proto(candidates, index),
-        cells=cells_to_proto(
-            candidates, index, sorted(shown), explain=answer.request.explain_cells
-        ),
-        breakdown=[
-            CriterionScore(
-                metric=Metric.ValueType(metric),
-                weight=float(result.weights[column]),
-                value=float(ranking.values[place, column]),
-                normalized=float(result.normalized[place, column]),
-                ideal_distance_sq=float(result.ideal_sq[place, column]),
-                anti_ideal_distance_sq=float(result.anti_ideal_sq[place, column]),
-            )
-            for column, metric in enumerate(ranking.criteria)
-        ],
+        cells=cells_to_proto(candidates, index, metrics, explain=answer.request.explain_cells),
+        breakdown=breakdown,
         limit_checks=_limit_checks(answer.screened, index),
         reasons=explain.reasons(place),
         dominance=explanations.dominance(at),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from math import isnan
 
 # By its name in the module: to look it up in the enum takes longer than the rest of a cell.
 from servemark.ranking.v1.candidate_pb2 import CELL_METHOD_FROM_PRICE, Cell, CellMethod
@@ -11,7 +12,7 @@ from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
 from services.ranking.candidates import Candidates
 from services.ranking.cells import WILSON_LEVEL, Figure
 from services.ranking.convert_time import time_to_proto
-from services.ranking.metrics import PLACE
+from services.ranking.metrics import PLACE, info_of
 
 _THROUGHPUT = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
 _LEVEL = {
@@ -24,29 +25,51 @@ def cells_to_proto(
     candidates: Candidates, index: int, metrics: Iterable[int], *, explain: bool
 ) -> list[Cell]:
     """The cells that have a figure, in the order of `metrics`; `explain`: with their sources."""
-    cells = []
+    figures, cells = candidates.row(index).figures, []
     for metric in metrics:
-        place = PLACE[metric]
-        value = float(candidates.value[index, place])
-        if value != value:  # NaN: there is no figure
+        figure = figures.get(info_of(metric).column)
+        if figure is not None:
+            cell = _measured_cell(metric, figure)
+        elif (priced := _priced_cell(candidates, index, metric)) is not None:
+            cell = priced
+        else:
             continue
-        figure, (least, most) = candidates.figure(index, place), candidates.span_of(index, place)
-        method = CELL_METHOD_FROM_PRICE if figure is None else figure.method
-        cell = Cell(
-            metric=Metric.ValueType(metric),
-            value=value,
-            min=least,
-            max=most,
-            run_count=candidates.runs_of(index, place),
-            method=method,
-        )
-        if figure is not None and figure.span is not None and method in _LEVEL:
-            low, high = figure.span
-            cell.interval.CopyFrom(CellInterval(low=low, high=high, level=_LEVEL[method]))
         if explain:
             cell.source.CopyFrom(_source(candidates, index, metric, figure))
         cells.append(cell)
     return cells
+
+
+def _measured_cell(metric: int, figure: Figure) -> Cell:
+    level = None if figure.span is None else _LEVEL.get(figure.method)
+    return Cell(
+        metric=Metric.ValueType(metric),
+        value=figure.value,
+        min=figure.low,
+        max=figure.high,
+        run_count=figure.runs,
+        method=figure.method,
+        interval=None
+        if figure.span is None or level is None
+        else CellInterval(low=figure.span[0], high=figure.span[1], level=level),
+    )
+
+
+def _priced_cell(candidates: Candidates, index: int, metric: int) -> Cell | None:
+    """The cell of a price; None where no figure is known of the metric."""
+    place = PLACE[metric]
+    value = float(candidates.value[index, place])
+    if isnan(value):
+        return None
+    least, most = candidates.span_of(index, place)
+    return Cell(
+        metric=Metric.ValueType(metric),
+        value=value,
+        min=least,
+        max=most,
+        run_count=candidates.runs_of(index, place),
+        method=CELL_METHOD_FROM_PRICE,
+    )
 
 
 def _source(candidates: Candidates, index: int, metric: int, figure: Figure | None) -> CellSource:

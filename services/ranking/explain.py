@@ -7,7 +7,7 @@ import numpy as np
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance
 from services.ranking.limits import UNCERTAIN
-from services.ranking.matrix import Floats, Ints
+from services.ranking.matrix import Floats
 from services.ranking.metrics import PLACE, amount, figure, info_of, rounded
 from services.ranking.recommend import Answer, Ranking
 from services.ranking.screening import limit_text
@@ -26,8 +26,9 @@ class Explainer:
 
     answer: Answer
     ranking: Ranking
-    best: Floats  # [m] the best value of each criterion
-    holders: Ints  # [m] how many have it
+    best: list[float]  # [m] the best value of each criterion
+    holders: list[int]  # [m] how many have it
+    constant: list[bool]  # [m] whether all have it
     prices: Floats  # [r] the price per million tokens, NaN where it is not known
     cheapest: float  # the lowest of them; NaN where none is known
 
@@ -50,12 +51,11 @@ class Explainer:
     def _leads(self, place: int) -> list[str]:
         """The criteria in which none is better, if they tell alternatives apart."""
         count, found = self.ranking.who.size, []
-        for column, metric in enumerate(self.ranking.criteria):
-            value = float(self.ranking.values[place, column])
-            if self.ranking.result.constant[column] or value != self.best[column]:
+        for column, value in enumerate(self.ranking.values[place].tolist()):
+            if self.constant[column] or value != self.best[column]:
                 continue
-            info = info_of(metric)
-            others = int(self.holders[column]) - 1
+            metric = self.ranking.criteria[column]
+            info, others = info_of(metric), self.holders[column] - 1
             shared = f", as {others} other{'s' * (others > 1)}" if others else ""
             found.append(
                 f"{'Highest' if info.maximize else 'Lowest'} {info.label} of {count} alternatives"
@@ -90,11 +90,12 @@ class Explainer:
 
     def _weakness(self, place: int) -> list[str]:
         """The criterion that takes it farthest from the ideal."""
-        parts = self.ranking.result.ideal_sq[place]
-        column = int(np.argmax(parts))
+        parts = self.ranking.result.ideal_sq[place].tolist()
+        most = max(parts)
+        column = parts.index(most)
         metric = self.ranking.criteria[column]
-        value, best = float(self.ranking.values[place, column]), float(self.best[column])
-        if not parts[column] > 0 or value == best:
+        value, best = float(self.ranking.values[place, column]), self.best[column]
+        if not most > 0 or value == best:
             return []
         return [
             f"Loses most by {info_of(metric).label}: {amount(metric, value, beside=best)}, "
@@ -122,8 +123,9 @@ def explainer(answer: Answer) -> Explainer | None:
     return Explainer(
         answer=answer,
         ranking=ranking,
-        best=best,
-        holders=(values == best).sum(axis=0),
+        best=best.tolist(),
+        holders=(values == best).sum(axis=0).tolist(),
+        constant=ranking.result.constant.tolist(),
         prices=prices,
         cheapest=float(np.nanmin(prices)) if not np.isnan(prices).all() else float("nan"),
     )

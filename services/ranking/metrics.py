@@ -125,6 +125,8 @@ def _unit_of_price(metric: int) -> str:
     return info_of(metric).unit if metric in PRICES else ""
 
 
+# Who asks again with other weights is told mostly the same figures.
+@lru_cache(maxsize=16_384)
 def rounded(value: float, digits: int = 3) -> str:
     """A number to some significant digits, without an exponent where it can be read without.
 

@@ -19,6 +19,8 @@ Bools = npt.NDArray[np.bool_]
 
 # To look for the dominators of more than one in so many takes longer than to sort everybody.
 _FEW = 20
+# So many pairs of alternatives are compared together.
+_BLOCK_PAIRS = 1 << 16
 
 
 def front(values: npt.ArrayLike, maximize: npt.ArrayLike) -> Bools:
@@ -103,11 +105,18 @@ def _at_least_as_good(signed: Floats, asked: Ints) -> Ints:
     better. Comparisons with NaN are false, so of the incomplete only those that are asked for."""
     found: Bools = np.zeros(signed.shape[1], dtype=np.bool_)
     found[asked] = True
-    for row in asked.tolist():
-        left = np.flatnonzero(signed[0] >= signed[0, row])
-        for column in signed[1:]:
-            left = left[column[left] >= column[row]]
-        found[left] = True
+    floor = np.fmin.reduce(signed[:, asked], axis=1, initial=np.inf)
+    # Most are worse somewhere than whoever is the worst there of those that are asked for.
+    left = np.arange(signed.shape[1])
+    for column, least in zip(signed, floor.tolist(), strict=True):
+        left = left[column[left] >= least]
+    step = max(1, _BLOCK_PAIRS // max(1, left.size))
+    for start in range(0, asked.size, step):
+        block = asked[start : start + step, None]
+        at_least: Bools = np.ones((block.size, left.size), dtype=np.bool_)
+        for column in signed:
+            at_least &= column[left] >= column[block]
+        found[left[at_least.any(axis=0)]] = True
     return np.flatnonzero(found)
 
 

@@ -20,7 +20,8 @@ The normalized values do not depend on the weights, so this holds for every norm
 Of many alternatives, few ever get ahead before the first one does. A few of the best give ends
 which are no nearer than the real ones, and up to those ends the sign of the quadratic is looked at
 for all others: where its Bernstein coefficients are not negative it is not either, and no root is
-needed. As a form in y = (1-u)² and x = u²,
+needed. Where many are left, those farthest ahead at the ends give nearer ones. As a form in
+y = (1-u)² and x = u²,
 
     Q(y, x) = c0 y² + c1 y x + c2 x²
 
@@ -28,7 +29,8 @@ has between two places e and f the coefficients Q(e), B(e,f) and Q(f), with B it
 them are linear in the parts of the rival, so one product of matrices gives them for everybody.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +45,7 @@ _ROUNDING = 1e-13  # scores that differ by no more than this may be equal
 _TOGETHER = 1e-9  # who gets ahead within this much of an end gets ahead at it
 _BEYOND = 1e-6  # how far beyond an end is just beyond
 _FEW = 64  # of the best, that give the first ends
+_ROUNDS = 3  # of those, before all that are left are looked at
 _BLOCK_ROWS = 1024
 
 
@@ -94,8 +97,7 @@ def intervals(
     """
     plus, minus, w = _checked(ideal_sq, anti_ideal_sq, weights, winner)
     share = w / w.sum()
-    rivals = _who_matters(_rivals(plus, minus, w, winner), share[:, None])
-    down, up = _first_ahead(rivals, share[:, None])
+    rivals, down, up = _who_matters(plus, minus, w, winner)
     low, high = down.max(axis=1, initial=-np.inf), up.min(axis=1, initial=np.inf)
     above, below = np.full((2, w.size), NOBODY)
     for j in range(w.size):
@@ -139,14 +141,11 @@ class _Rivals:
         c2 = n_own_a * p_own - n_own * p_own_a
         return c0, c1, c2
 
-    def take(self, some: Ints | slice) -> "_Rivals":
-        """Only these of the rivals."""
-        own, rest = ((plus[:, some], minus[:, some]) for plus, minus in (self.own, self.rest))
-        return replace(self, rows=self.rows[some], own=own, rest=rest)
-
     def best(self, some: Bools, j: int, u: float) -> int:
         """The row with the highest score among some[k] of the rivals if weight j is u."""
         places = np.flatnonzero(some)
+        if places.size == 1:
+            return int(self.rows[places[0]])
         own, rest = ((plus[j, places], minus[j, places]) for plus, minus in (self.own, self.rest))
         score = _score(np.array(u), own, rest)
         return int(self.rows[places[score >= score.max() - _ROUNDING][0]])
@@ -161,8 +160,8 @@ def _score(u: Floats, own: tuple[Floats, Floats], rest: tuple[Floats, Floats]) -
     return 1 / (1 + np.sqrt(ratio, out=ratio))
 
 
-def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int) -> _Rivals:
-    rows = np.flatnonzero(np.isfinite(plus).all(axis=0) & np.isfinite(minus).all(axis=0))
+def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int, rows: Ints) -> _Rivals:
+    """These rows[k], all of them complete, and the winner."""
     everybody = rows.size == plus.shape[1]
     own = (plus, minus) if everybody else (plus[:, rows], minus[:, rows])
     others = 1 - np.eye(w.size)
@@ -182,32 +181,74 @@ def _product(square: Floats, parts: Floats) -> Floats:
     """square[m, m] @ parts[m, k], in blocks for which OpenBLAS starts no threads: where other work
     has the cores, a product that waits for them takes a thousand times as long."""
     found = np.empty_like(parts)
-    for start in range(0, parts.shape[1], _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
+    for block in _blocks(parts.shape[1]):
         found[:, block] = square @ parts[:, block]
     return found
 
 
-def _who_matters(rivals: _Rivals, share: Floats) -> _Rivals:
-    """Those who may get ahead up to the nearest ends; all if they are few."""
-    if rivals.rows.size <= 2 * _FEW:
-        return rivals
-    # As things are, the scores are the same whichever criterion is told from the rest.
-    parts = ((plus[0], minus[0]) for plus, minus in (rivals.own, rivals.rest))
-    score = _score(share[0], *parts)
-    first = np.argpartition(score, -_FEW)[-_FEW:]
-    down, up = _first_ahead(rivals.take(first), share)
-    # A little more, for who gets ahead just beyond an end is named if it is the best there.
-    low = down.max(axis=1, keepdims=True) - _BEYOND
-    high = up.min(axis=1, keepdims=True) + _BEYOND
-    coefficients = _coefficients(rivals, share, low.clip(0), high.clip(max=1))
-    matters: Bools = np.zeros(rivals.rows.size, dtype=np.bool_)
-    matters[first] = True
-    for start in range(0, matters.size, _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        both = np.concatenate([part[:, block] for part in rivals.own])
-        matters[block] |= np.any(coefficients @ both < 0, axis=0)
-    return rivals.take(np.flatnonzero(matters))
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK_ROWS) for start in range(0, count, _BLOCK_ROWS))
+
+
+def _who_matters(
+    plus: Floats, minus: Floats, w: Floats, winner: int
+) -> tuple[_Rivals, Floats, Floats]:
+    """Those who may get ahead up to the nearest ends, and where they first do: see `_first_ahead`.
+
+    All that are complete if they are few.
+    """
+    share = (w / w.sum())[:, None]
+    if plus.shape[1] <= 2 * _FEW:
+        complete = np.isfinite(plus).all(axis=0) & np.isfinite(minus).all(axis=0)
+        everybody = _rivals(plus, minus, w, winner, np.flatnonzero(complete))
+        return everybody, *_first_ahead(everybody, share)
+    left, own = np.arange(plus.shape[1]), (plus, minus)
+    first = _best(plus, minus, share)
+    for _ in range(_ROUNDS):
+        few = _rivals(plus, minus, w, winner, first)
+        down, up = _first_ahead(few, share)
+        # A little more, for who gets ahead just beyond an end is named if it is the best there.
+        low = down.max(axis=1, keepdims=True, initial=-np.inf) - _BEYOND
+        high = up.min(axis=1, keepdims=True, initial=np.inf) + _BEYOND
+        coefficients = _coefficients(few, share, low.clip(0), high.clip(max=1))
+        places, values = _below(coefficients, *own)
+        left, own = left[places], (own[0][:, places], own[1][:, places])
+        matters = np.union1d(few.rows, left)
+        if matters.size == few.rows.size:
+            return few, down, up
+        if matters.size <= 4 * _FEW:
+            break
+        # Who is farthest ahead of the winner up to those ends gives nearer ones.
+        first = np.union1d(few.rows, left[values.argmin(axis=1)])
+    rivals = _rivals(plus, minus, w, winner, matters)
+    return rivals, *_first_ahead(rivals, share)
+
+
+def _below(coefficients: Floats, plus: Floats, minus: Floats) -> tuple[Ints, Floats]:
+    """The places[p], rising, where a product[c] with the coefficients is below 0, and those[c, p].
+
+    There is none where something is not complete.
+    """
+    places, values = [], []
+    for block in _blocks(plus.shape[1]):
+        product = coefficients @ np.concatenate([plus[:, block], minus[:, block]])
+        found = np.flatnonzero((product < 0).any(axis=0))
+        places.append(block.start + found)
+        values.append(product[:, found])
+    return np.concatenate(places), np.concatenate(values, axis=1)
+
+
+def _best(plus: Floats, minus: Floats, share: Floats) -> Ints:
+    """A few rows, rising, of the complete ones with the highest scores as things are."""
+    score = np.empty(plus.shape[1])
+    weights = np.square(share).T
+    for block in _blocks(score.size):
+        d_plus, d_minus = weights @ plus[:, block], weights @ minus[:, block]
+        with np.errstate(invalid="ignore"):
+            score[block] = d_minus / (d_plus + d_minus)
+    # Where the two are 0, all are equal.
+    best = np.argpartition(np.nan_to_num(score, nan=-1), -_FEW)[-_FEW:]
+    return np.sort(best[~np.isnan(score[best])])
 
 
 def _coefficients(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> Floats:

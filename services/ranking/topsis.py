@@ -155,12 +155,13 @@ def rank(
         kept = np.flatnonzero(~excluded)
         included = matrix[kept]
         low, high = columns.extremes(included)
-    breakdown = np.empty((3, kept.size, m))
+    # Transposed in memory, as blocks are.
+    breakdown = np.empty((3, m, kept.size))
     score = _closeness(included, _frame(given, included, low, high), breakdown)
     # Usually all are, and copies of what is as large as the matrix cost as much as the scores.
     if kept.size < n:
-        whole, parts = np.full(n, np.nan), np.full((3, n, m), np.nan)
-        whole[kept], parts[:, kept] = score, breakdown
+        whole, parts = np.full(n, np.nan), np.full((3, m, n), np.nan)
+        whole[kept], parts[:, :, kept] = score, breakdown
         score, breakdown = whole, parts
 
     clipped = np.zeros((n, m), dtype=np.bool_)
@@ -179,11 +180,11 @@ def rank(
         rank=_competition_ranks(score, order),
         order=order,
         weights=relative / relative.sum(),
-        normalized=breakdown[0],
+        normalized=breakdown[0].T,
         ideal=ideal if kept.size else np.full(m, np.nan),
         anti_ideal=anti_ideal if kept.size else np.full(m, np.nan),
-        ideal_sq=breakdown[1],
-        anti_ideal_sq=breakdown[2],
+        ideal_sq=breakdown[1].T,
+        anti_ideal_sq=breakdown[2].T,
         missing=missing,
         infinite=infinite,
         excluded=excluded,
@@ -353,7 +354,7 @@ def _frame(given: _Given, included: Floats, low: Floats, high: Floats) -> _Frame
 
 
 def _closeness(values: Floats, frame: _Frame, breakdown: Floats | None = None) -> Floats:
-    """C[n], and into breakdown[3, n, m] the normalized cells and the parts of D+² and D-²."""
+    """C[n], and into breakdown[3, m, n] the normalized cells and the parts of D+² and D-²."""
     score = np.empty(values.shape[0])
     if not frame.defined:
         score.fill(DEGENERATE_SCORE)
@@ -368,10 +369,10 @@ def _closeness(values: Floats, frame: _Frame, breakdown: Floats | None = None) -
             _parts(cells, frame, plus, minus)
             if breakdown is not None:
                 cells -= frame.origin
-                np.divide(cells, frame.size, out=cells, where=frame.size > 0)
-                breakdown[0, rows] = np.where(frame.size > 0, cells, 0.0).T
-                breakdown[1, rows] = plus.T * frame.unit_sq
-                breakdown[2, rows] = minus.T * frame.unit_sq
+                breakdown[0, :, rows] = 0.0
+                np.divide(cells, frame.size, out=breakdown[0, :, rows], where=frame.size > 0)
+                np.multiply(plus, frame.unit_sq, out=breakdown[1, :, rows])
+                np.multiply(minus, frame.unit_sq, out=breakdown[2, :, rows])
             if frame.defined:
                 ratio = np.sqrt(_sum_of_columns(plus) / _sum_of_columns(minus))
                 np.divide(1.0, 1.0 + ratio, out=score[rows])
