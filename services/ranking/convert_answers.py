@@ -1,8 +1,9 @@
 """Answers of the ranking into messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from servemark.ranking.v1.candidate_pb2 import (
     ExcludedAlternative,
@@ -11,7 +12,6 @@ from servemark.ranking.v1.candidate_pb2 import (
 )
 from servemark.ranking.v1.pareto_pb2 import GetParetoFrontResponse, ParetoPoint
 from servemark.ranking.v1.recommend_pb2 import (
-    CriterionScore,
     LimitCheck,
     LimitVerdict,
     Recommendation,
@@ -21,12 +21,11 @@ from servemark.ranking.v1.recommend_pb2 import Normalization as NormalizationMes
 from servemark.type.v1.metric_pb2 import Metric, MetricWeight
 from services.ranking.answers import Answers
 from services.ranking.convert_alternatives import (
-    alternative_to_proto,
-    limit_to_proto,
     limits_to_proto,
+    write_alternative,
 )
-from services.ranking.convert_cells import cells_to_proto
-from services.ranking.convert_dominance import dominance_to_proto
+from services.ranking.convert_cells import write_cells
+from services.ranking.convert_dominance import write_dominance
 from services.ranking.convert_explanations import (
     Explanations,
     infeasible_to_proto,
@@ -34,7 +33,7 @@ from services.ranking.convert_explanations import (
 )
 from services.ranking.convert_options import options_to_proto
 from services.ranking.convert_time import time_to_proto
-from services.ranking.explain import Explainer, explainer
+from services.ranking.explain import explainer
 from services.ranking.limits import UNKNOWN
 from services.ranking.matrix import Ints
 from services.ranking.metrics import METRICS, PRICES
@@ -54,54 +53,60 @@ NORMALIZATION_TO_PROTO = {
 def recommend_response_to_proto(answer: Answer, answers: Answers) -> RecommendResponse:
     """The whole answer to Recommend."""
     request, ranking = answer.request, answer.ranking
-    excluded = answer.screened.excluded()[: request.max_excluded]
-    return RecommendResponse(
+    response = RecommendResponse(
         matrix_version=answer.matrix.version,
         matrix_time=time_to_proto(answer.matrix.made_at_us),
         use_case=request.use_case.name if request.use_case else "",
         weights=weights_to_proto(answer.weights),
         limits=limits_to_proto(answer.limits),
         normalization=NORMALIZATION_TO_PROTO[request.normalization],
-        recommendations=recommendations_to_proto(answer, answers),
         candidate_count=len(answer.candidates),
         ranked_count=0 if ranking is None else ranking.who.size,
         exclusion_counts=exclusion_counts_to_proto(answer.screened),
-        excluded=[_excluded(answer.screened, int(index)) for index in excluded],
         notices=notices_to_proto(sorted((*answer.notices, *answers.notices), key=_by_kind)),
         infeasible=infeasible_to_proto(answer, answers.shortfall) if answers.shortfall else None,
         stability=stability_to_proto(answer, answers),
         answers=options_to_proto(request.options),
     )
+    _write_recommendations(response.recommendations, answer, answers)
+    for index in answer.screened.excluded()[: request.max_excluded].tolist():
+        _write_excluded(response.excluded.add(), answer.screened, index)
+    return response
 
 
 def _by_kind(notice: Message) -> tuple[int, int]:
     return notice.kind, notice.metric
 
 
-def recommendations_to_proto(answer: Answer, answers: Answers) -> list[Recommendation]:
+def recommendations_to_proto(answer: Answer, answers: Answers) -> Sequence[Recommendation]:
     """The recommendations, best first, at most as many as asked for."""
+    response = RecommendResponse()
+    _write_recommendations(response.recommendations, answer, answers)
+    return response.recommendations
+
+
+def _write_recommendations(
+    into: RepeatedCompositeFieldContainer[Recommendation], answer: Answer, answers: Answers
+) -> None:
     explain = explainer(answer)
     if explain is None:
-        return []
-    explanations = Explanations(answer, answers, explain.ranking)
-    breakdowns = _breakdowns(explain.ranking, answer.shown)
-    metrics = sorted(
-        {*explain.ranking.criteria, *(limit.metric for limit in answer.limits), *PRICES}
-    )
-    return [
-        _recommendation(explain, explanations, at, place, breakdown, metrics)
-        for at, (place, breakdown) in enumerate(zip(answer.shown.tolist(), breakdowns, strict=True))
-    ]
-
-
-def _breakdowns(ranking: Ranking, shown: Ints) -> list[list[CriterionScore]]:
-    """How much each criterion has to do with the score, of the shown[s] alternatives."""
-    result = ranking.result
-    parts = (ranking.values, result.normalized, result.ideal_sq, result.anti_ideal_sq)
-    criteria = list(zip(ranking.criteria, result.weights.tolist(), strict=True))
-    return [
-        [
-            CriterionScore(
+        return
+    ranking, candidates = explain.ranking, answer.candidates
+    explanations = Explanations(answer, answers, ranking)
+    metrics = sorted({*ranking.criteria, *(limit.metric for limit in answer.limits), *PRICES})
+    breakdowns = _breakdowns(ranking, answer.shown)
+    for at, (place, breakdown) in enumerate(zip(answer.shown.tolist(), breakdowns, strict=True)):
+        index = int(ranking.who[place])
+        message = into.add(
+            rank=int(ranking.result.rank[place]),
+            score=float(ranking.result.score[place]),
+            pareto_rank=int(ranking.pareto_rank[place]),
+            reasons=explain.reasons(place),
+        )
+        write_alternative(message.alternative, candidates, index)
+        write_cells(message.cells, candidates, index, metrics, explain=answer.request.explain_cells)
+        for metric, (weight, value, normalized, ideal_sq, anti_ideal_sq) in breakdown:
+            message.breakdown.add(
                 metric=Metric.ValueType(metric),
                 weight=weight,
                 value=value,
@@ -109,93 +114,64 @@ def _breakdowns(ranking: Ranking, shown: Ints) -> list[list[CriterionScore]]:
                 ideal_distance_sq=ideal_sq,
                 anti_ideal_distance_sq=anti_ideal_sq,
             )
-            for (metric, weight), (value, normalized, ideal_sq, anti_ideal_sq) in zip(
-                criteria, row, strict=True
-            )
-        ]
-        for row in np.stack([part[shown] for part in parts], axis=-1).tolist()
-    ]
+        _write_limit_checks(message.limit_checks, answer.screened, index)
+        explanations.write(message, at)
+
+
+def _breakdowns(ranking: Ranking, shown: Ints) -> Iterator[Iterator[tuple[int, list[float]]]]:
+    """Of each of the shown[s] alternatives, of each criterion: the metric; its weight, its value,
+    its normalized value, and its parts of the squared distances to the ideal and to the anti-ideal.
+    """
+    result = ranking.result
+    weights = np.broadcast_to(result.weights, ranking.values.shape)
+    parts = (weights, ranking.values, result.normalized, result.ideal_sq, result.anti_ideal_sq)
+    for row in np.stack([part[shown] for part in parts], axis=-1).tolist():
+        yield zip(ranking.criteria, row, strict=True)
 
 
 def front_to_proto(front: Front) -> GetParetoFrontResponse:
     """The whole answer to GetParetoFront."""
-    return GetParetoFrontResponse(
+    response = GetParetoFrontResponse(
         matrix_version=front.matrix.version,
         matrix_time=time_to_proto(front.matrix.made_at_us),
-        points=[_point(front, place) for place in range(front.points.size)],
         front_count=front.front_count,
         dominated_count=front.dominated_count,
         exclusion_counts=exclusion_counts_to_proto(front.screened),
         notices=notices_to_proto(front.notices),
     )
+    for place in range(front.points.size):
+        _write_point(response.points.add(), front, place)
+    return response
 
 
-def _point(front: Front, place: int) -> ParetoPoint:
-    request, index = front.request, int(front.points[place])
+def _write_point(message: ParetoPoint, front: Front, place: int) -> None:
+    request, candidates, index = front.request, front.candidates, int(front.points[place])
+    write_alternative(message.alternative, candidates, index)
+    write_cells(message.cells, candidates, index, request.metrics, explain=request.explain_cells)
+    message.pareto_rank = int(front.pareto_rank[place])
     by = int(front.dominated_by[place])
-    return ParetoPoint(
-        alternative=alternative_to_proto(front.candidates, index),
-        cells=cells_to_proto(
-            front.candidates, index, request.metrics, explain=request.explain_cells
-        ),
-        pareto_rank=int(front.pareto_rank[place]),
-        dominance=dominance_to_proto(
-            front.candidates, index, by, request.metrics, front.margins[place]
-        )
-        if by >= 0
-        else None,
-    )
+    if by >= 0:
+        margins = front.margins[place]
+        write_dominance(message.dominance, candidates, index, by, request.metrics, margins)
 
 
-def _recommendation(
-    explain: Explainer,
-    explanations: Explanations,
-    at: int,
-    place: int,
-    breakdown: Iterable[CriterionScore],
-    metrics: Iterable[int],
-) -> Recommendation:
-    answer, ranking = explain.answer, explain.ranking
-    candidates, index = answer.candidates, int(ranking.who[place])
-    return Recommendation(
-        rank=int(ranking.result.rank[place]),
-        score=float(ranking.result.score[place]),
-        pareto_rank=int(ranking.pareto_rank[place]),
-        alternative=alternative_to_proto(candidates, index),
-        cells=cells_to_proto(candidates, index, metrics, explain=answer.request.explain_cells),
-        breakdown=breakdown,
-        limit_checks=_limit_checks(answer.screened, index),
-        reasons=explain.reasons(place),
-        dominance=explanations.dominance(at),
-        contributions=explanations.contributions(at),
-        acceptability=explanations.acceptability(at),
-        confidence=explanations.confidence(at),
-        replicas=explanations.replicas(at),
-    )
-
-
-def _limit_checks(screened: Screened, index: int) -> list[LimitCheck]:
-    checks = []
+def _write_limit_checks(
+    into: RepeatedCompositeFieldContainer[LimitCheck], screened: Screened, index: int
+) -> None:
     for verdicts in screened.verdicts:
         place, verdict = int(verdicts.decided_by[index]), int(verdicts.verdict[index])
-        check = LimitCheck(
-            limit=limit_to_proto(verdicts.limit),
-            verdict=LimitVerdict.ValueType(verdict),
-            decided_by=METRICS[place].metric,
-        )
+        check = into.add(verdict=LimitVerdict.ValueType(verdict), decided_by=METRICS[place].metric)
+        check.limit.metric = Metric.ValueType(verdicts.limit.metric)
+        check.limit.limit = verdicts.limit.bound
         if verdict != UNKNOWN:
             check.value = float(screened.candidates.value[index, place])
-        checks.append(check)
-    return checks
 
 
-def _excluded(screened: Screened, index: int) -> ExcludedAlternative:
-    why = screened.why(index)
-    return ExcludedAlternative(
-        alternative=alternative_to_proto(screened.candidates, index),
-        reasons=[reason for reason, _ in why],
-        details=[text for _, text in why],
-    )
+def _write_excluded(message: ExcludedAlternative, screened: Screened, index: int) -> None:
+    write_alternative(message.alternative, screened.candidates, index)
+    for reason, text in screened.why(index):
+        message.reasons.append(reason)
+        message.details.append(text)
 
 
 def exclusion_counts_to_proto(screened: Screened) -> list[ExclusionCount]:

@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from math import isnan
 
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
 # By its name in the module: to look it up in the enum takes longer than the rest of a cell.
 from servemark.ranking.v1.candidate_pb2 import CELL_METHOD_FROM_PRICE, Cell, CellMethod
-from servemark.ranking.v1.cell_source_pb2 import CellInterval, CellSource
+from servemark.ranking.v1.cell_source_pb2 import CellSource
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
 from services.ranking.candidates import Candidates
 from services.ranking.cells import WILSON_LEVEL, Figure
-from services.ranking.convert_time import time_to_proto
+from services.ranking.convert_time import write_time
 from services.ranking.metrics import PLACE, info_of
 
 _THROUGHPUT = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
@@ -21,48 +23,52 @@ _LEVEL = {
 }
 
 
-def cells_to_proto(
-    candidates: Candidates, index: int, metrics: Iterable[int], *, explain: bool
-) -> list[Cell]:
-    """The cells that have a figure, in the order of `metrics`; `explain`: with their sources."""
-    figures, cells = candidates.row(index).figures, []
+def write_cells(
+    into: RepeatedCompositeFieldContainer[Cell],
+    candidates: Candidates,
+    index: int,
+    metrics: Iterable[int],
+    *,
+    explain: bool,
+) -> None:
+    """Adds the cells that have a figure, in the order of `metrics`, with sources if `explain`."""
+    figures = candidates.row(index).figures
     for metric in metrics:
         figure = figures.get(info_of(metric).column)
-        if figure is not None:
-            cell = _measured_cell(metric, figure)
-        elif (priced := _priced_cell(candidates, index, metric)) is not None:
-            cell = priced
-        else:
-            continue
-        if explain:
-            cell.source.CopyFrom(_source(candidates, index, metric, figure))
-        cells.append(cell)
-    return cells
+        cell = (
+            _add_price(into, candidates, index, metric)
+            if figure is None
+            else _add_figure(into, metric, figure)
+        )
+        if explain and cell is not None:
+            _write_source(cell.source, candidates, index, metric, figure)
 
 
-def _measured_cell(metric: int, figure: Figure) -> Cell:
-    level = None if figure.span is None else _LEVEL.get(figure.method)
-    return Cell(
+def _add_figure(into: RepeatedCompositeFieldContainer[Cell], metric: int, figure: Figure) -> Cell:
+    cell: Cell = into.add(
         metric=Metric.ValueType(metric),
         value=figure.value,
         min=figure.low,
         max=figure.high,
         run_count=figure.runs,
         method=figure.method,
-        interval=None
-        if figure.span is None or level is None
-        else CellInterval(low=figure.span[0], high=figure.span[1], level=level),
     )
+    if figure.span is not None and figure.method in _LEVEL:
+        cell.interval.low, cell.interval.high = figure.span
+        cell.interval.level = _LEVEL[figure.method]
+    return cell
 
 
-def _priced_cell(candidates: Candidates, index: int, metric: int) -> Cell | None:
+def _add_price(
+    into: RepeatedCompositeFieldContainer[Cell], candidates: Candidates, index: int, metric: int
+) -> Cell | None:
     """The cell of a price; None where no figure is known of the metric."""
     place = PLACE[metric]
     value = float(candidates.value[index, place])
     if isnan(value):
         return None
     least, most = candidates.span_of(index, place)
-    return Cell(
+    cell: Cell = into.add(
         metric=Metric.ValueType(metric),
         value=value,
         min=least,
@@ -70,30 +76,33 @@ def _priced_cell(candidates: Candidates, index: int, metric: int) -> Cell | None
         run_count=candidates.runs_of(index, place),
         method=CELL_METHOD_FROM_PRICE,
     )
+    return cell
 
 
-def _source(candidates: Candidates, index: int, metric: int, figure: Figure | None) -> CellSource:
+def _write_source(
+    message: CellSource, candidates: Candidates, index: int, metric: int, figure: Figure | None
+) -> None:
     if figure is not None:
-        return _measured(candidates, index, figure, _text(metric, figure))
-    speed = candidates.figure(index, _THROUGHPUT)
+        _write_measured(message, candidates, index, figure, _text(metric, figure))
+        return
+    text, speed = _price_text(candidates, index), candidates.figure(index, _THROUGHPUT)
     if metric == Metric.METRIC_USD_PER_HOUR or speed is None:
-        return CellSource(text=_price_text(candidates, index))
-    text = f"{_price_text(candidates, index)}, over the throughput: "
-    return _measured(
-        candidates, index, speed, text + _text(Metric.METRIC_THROUGHPUT_TOKENS_SEC, speed)
-    )
+        message.text = text
+        return
+    over = _text(Metric.METRIC_THROUGHPUT_TOKENS_SEC, speed)
+    _write_measured(message, candidates, index, speed, f"{text}, over the throughput: {over}")
 
 
-def _measured(candidates: Candidates, index: int, figure: Figure, text: str) -> CellSource:
+def _write_measured(
+    message: CellSource, candidates: Candidates, index: int, figure: Figure, text: str
+) -> None:
     row = candidates.row(index)
+    message.text = text
+    message.request_count = figure.requests
     newest_us = row.newest_benchmark_us if figure.newest_us is None else figure.newest_us
-    return CellSource(
-        text=text,
-        request_count=figure.requests,
-        newest_benchmark_time=time_to_proto(newest_us),
-        provenance=Provenance.ValueType(row.provenance),
-        tools=row.tools,
-    )
+    write_time(message.newest_benchmark_time, newest_us)
+    message.provenance = Provenance.ValueType(row.provenance)
+    message.tools.extend(row.tools)
 
 
 def _text(metric: int, figure: Figure) -> str:

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from servemark.ranking.v1.compare_pb2 import (
     CompareConfigurationsRequest,
     CompareConfigurationsResponse,
-    ComparedConfiguration,
     Difference,
     MetricComparison,
 )
@@ -16,9 +15,9 @@ from servemark.type.v1.error_reason_pb2 import ErrorReason
 from servemark.type.v1.metric_pb2 import Metric
 from services.ranking.compare import CompareRequest, Comparison
 from services.ranking.convert import metrics_from_proto
-from services.ranking.convert_alternatives import alternative_to_proto
+from services.ranking.convert_alternatives import write_alternative
 from services.ranking.convert_answers import notices_to_proto
-from services.ranking.convert_cells import cells_to_proto
+from services.ranking.convert_cells import write_cells
 from services.ranking.convert_prices import price_basis_from_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.matrix import Matrix
@@ -73,24 +72,18 @@ def _rows_of(ids: list[str], matrix: Matrix) -> tuple[int, ...]:
 
 def comparison_to_proto(found: Comparison) -> CompareConfigurationsResponse:
     """The whole answer."""
-    return CompareConfigurationsResponse(
+    response = CompareConfigurationsResponse(
         matrix_version=found.matrix.version,
         matrix_time=time_to_proto(found.matrix.made_at_us),
-        configurations=[
-            ComparedConfiguration(
-                alternative=alternative_to_proto(found.candidates, int(index)),
-                cells=cells_to_proto(
-                    found.candidates,
-                    int(index),
-                    found.metrics,
-                    explain=found.request.explain_cells,
-                ),
-            )
-            for index in found.who
-        ],
         comparisons=[_comparison(found, column) for column in range(len(found.metrics))],
         notices=notices_to_proto(found.notices),
     )
+    candidates, explain = found.candidates, found.request.explain_cells
+    for index in found.who.tolist():
+        message = response.configurations.add()
+        write_alternative(message.alternative, candidates, index)
+        write_cells(message.cells, candidates, index, found.metrics, explain=explain)
+    return response
 
 
 def _comparison(found: Comparison, column: int) -> MetricComparison:

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from servemark.ranking.v1.estimates_pb2 import Estimate, EstimateError
+from servemark.ranking.v1.estimates_pb2 import Estimate
 from servemark.type.v1.metric_pb2 import Metric
-from services.ranking.content import ConfigRow
 from services.ranking.estimated import EstimatedRow
 
 AXIS: Final = {
@@ -15,22 +14,16 @@ AXIS: Final = {
 }
 
 
-def estimate_to_proto(row: ConfigRow) -> Estimate | None:
-    """How the configuration was estimated; None where it was not."""
-    if not isinstance(row, EstimatedRow):
-        return None
-    return Estimate(
-        axis=AXIS[row.axis],
-        config_ids=row.config_ids,
-        errors=[
-            EstimateError(
-                metric=Metric.ValueType(metric),
-                error=found.error,
-                is_absolute=not found.relative,
-                low=found.low,
-                high=found.high,
-                tested_count=found.tested,
-            )
-            for metric, found in row.estimates
-        ],
-    )
+def write_estimate(message: Estimate, row: EstimatedRow) -> None:
+    """Writes how the configuration was estimated."""
+    message.axis = AXIS[row.axis]
+    message.config_ids.extend(row.config_ids)
+    for metric, found in row.estimates:
+        message.errors.add(
+            metric=Metric.ValueType(metric),
+            error=found.error,
+            is_absolute=not found.relative,
+            low=found.low,
+            high=found.high,
+            tested_count=found.tested,
+        )

@@ -3,25 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from servemark.ranking.v1.acceptability_pb2 import Acceptability
 from servemark.ranking.v1.confidence_pb2 import Confidence
-from servemark.ranking.v1.contributions_pb2 import Contributions, CriterionContribution
 from servemark.ranking.v1.dominance_pb2 import Dominance
 from servemark.ranking.v1.infeasible_pb2 import (
     Infeasible,
     LimitConflict,
     LimitPass,
-    Relaxation,
     RelaxedLimit,
 )
+from servemark.ranking.v1.recommend_pb2 import Recommendation
 from servemark.ranking.v1.replicas_pb2 import Fleet, Replicas
 from servemark.ranking.v1.stability_pb2 import WeightStability
 from servemark.type.v1.metric_pb2 import Metric
-from services.ranking import replicas
+from services.ranking import confidence, dominance, replicas
 from services.ranking.answers import Answers
 from services.ranking.contributions import BASELINE
-from services.ranking.convert_alternatives import alternative_to_proto, limits_to_proto
-from services.ranking.convert_dominance import dominance_to_proto
+from services.ranking.convert_alternatives import limits_to_proto, write_alternative
+from services.ranking.convert_dominance import write_dominance
 from services.ranking.recommend import Answer, Ranking
 from services.ranking.shortfall import Shortfall
 from services.ranking.stability import NOBODY
@@ -35,75 +33,56 @@ class Explanations:
     answers: Answers
     ranking: Ranking
 
-    def dominance(self, at: int) -> Dominance | None:
-        """Who is better; None for one on the front."""
-        found, ranking = self.answers.dominance, self.ranking
-        if found is None:
-            return None
-        place = int(self.answer.shown[at])
-        if ranking.pareto_rank[place] == 1:
-            return None
+    def write(self, message: Recommendation, at: int) -> None:
+        """Writes those that were asked for."""
+        answers, place = self.answers, int(self.answer.shown[at])
+        if answers.dominance is not None and self.ranking.pareto_rank[place] > 1:
+            self._write_dominance(message.dominance, answers.dominance, place)
+        if answers.contributions is not None:
+            message.contributions.baseline = BASELINE
+            parts = zip(self.ranking.criteria, answers.contributions[at].tolist(), strict=True)
+            for metric, part in parts:
+                message.contributions.criteria.add(
+                    metric=Metric.ValueType(metric), contribution=part
+                )
+        if answers.acceptability is not None:
+            share, error = answers.acceptability.share, answers.acceptability.error
+            message.acceptability.acceptability = float(share[place, 0])
+            message.acceptability.standard_error = float(error[place, 0])
+        if answers.confidence is not None:
+            self._write_confidence(message.confidence, answers.confidence, at)
+        if answers.replicas:
+            _write_replicas(message.replicas, answers.replicas[at])
+
+    def _write_dominance(self, message: Dominance, found: dominance.Dominance, place: int) -> None:
+        """Who is better than one that is behind the front."""
         entry = int(found.rows.searchsorted(place))
-        worse, better = int(ranking.who[place]), int(ranking.who[found.by[entry]])
-        candidates = self.answer.candidates
-        message = dominance_to_proto(
-            candidates, worse, better, ranking.criteria, found.margins[entry]
-        )
-        message.alternative.CopyFrom(alternative_to_proto(candidates, better))
-        return message
+        who, candidates = self.ranking.who, self.answer.candidates
+        worse, better = int(who[place]), int(who[found.by[entry]])
+        margins = found.margins[entry]
+        write_dominance(message, candidates, worse, better, self.ranking.criteria, margins)
+        write_alternative(message.alternative, candidates, better)
 
-    def contributions(self, at: int) -> Contributions | None:
-        """The parts of the score."""
-        found = self.answers.contributions
-        if found is None:
-            return None
-        parts = zip(self.ranking.criteria, found[at].tolist(), strict=True)
-        return Contributions(
-            baseline=BASELINE,
-            criteria=[
-                CriterionContribution(metric=Metric.ValueType(metric), contribution=part)
-                for metric, part in parts
-            ],
-        )
-
-    def acceptability(self, at: int) -> Acceptability | None:
-        """How often it wins under other weights."""
-        found = self.answers.acceptability
-        if found is None:
-            return None
-        place = int(self.answer.shown[at])
-        return Acceptability(
-            acceptability=float(found.share[place, 0]), standard_error=float(found.error[place, 0])
-        )
-
-    def confidence(self, at: int) -> Confidence | None:
+    def _write_confidence(self, message: Confidence, found: confidence.Confidence, at: int) -> None:
         """How sure its place is."""
-        found = self.answers.confidence
-        if found is None:
-            return None
         place = int(self.answer.shown[at])
         tied = found.tied_with(at)
         tied[at] = False
         candidates, who = self.answer.candidates, self.ranking.who[self.answer.shown]
-        return Confidence(
-            best_probability=float(found.p_best[place]),
-            standard_error=float(found.error[place]),
-            score_low=float(found.low[at]),
-            score_high=float(found.high[at]),
-            tied_config_ids=[candidates.row(index).config_id for index in who[tied].tolist()],
-        )
+        message.best_probability = float(found.p_best[place])
+        message.standard_error = float(found.error[place])
+        message.score_low = float(found.low[at])
+        message.score_high = float(found.high[at])
+        message.tied_config_ids.extend(candidates.row(i).config_id for i in who[tied].tolist())
 
-    def replicas(self, at: int) -> Replicas | None:
-        """The instances for the target rate."""
-        if not self.answers.replicas:
-            return None
-        plan = self.answers.replicas[at]
-        return Replicas(
-            typical=_fleet(plan.typical),
-            safe=_fleet(plan.safe),
-            rate_converted=plan.converted,
-            gaps=[gap.value for gap in plan.gaps],
-        )
+
+def _write_replicas(message: Replicas, plan: replicas.Plan) -> None:
+    """The instances for the target rate."""
+    message.rate_converted = plan.converted
+    message.gaps.extend(gap.value for gap in plan.gaps)
+    for fleet, found in ((message.typical, plan.typical), (message.safe, plan.safe)):
+        if found is not None:
+            fleet.CopyFrom(_fleet(found))
 
 
 def stability_to_proto(answer: Answer, answers: Answers) -> Iterator[WeightStability]:
@@ -131,7 +110,7 @@ def stability_to_proto(answer: Answer, answers: Answers) -> Iterator[WeightStabi
 def infeasible_to_proto(answer: Answer, shortfall: Shortfall) -> Infeasible:
     """Why nothing fits, and what to relax."""
     limits, found = limits_to_proto(shortfall.limits), shortfall.found
-    return Infeasible(
+    message = Infeasible(
         pass_counts=[
             LimitPass(limit=limit, pass_count=count, candidate_count=shortfall.who.size)
             for limit, count in zip(limits, found.pass_count.tolist(), strict=True)
@@ -145,28 +124,21 @@ def infeasible_to_proto(answer: Answer, shortfall: Shortfall) -> Infeasible:
             )
             for drop, freed in zip(found.drops.tolist(), found.freed.tolist(), strict=True)
         ],
-        relaxations=[
-            Relaxation(
-                alternative=alternative_to_proto(answer.candidates, int(shortfall.who[row])),
-                limits=[
-                    RelaxedLimit(limit=limit, actual=actual, relax_pct=percent)
-                    for limit, actual, percent in zip(limits, needed, relax_pct, strict=True)
-                    if actual != limit.limit
-                ],
-            )
-            for row, needed, relax_pct in zip(
-                found.alternatives.tolist(),
-                found.needed.tolist(),
-                found.relax_pct.tolist(),
-                strict=True,
-            )
-        ],
     )
+    relaxed = (found.alternatives.tolist(), found.needed.tolist(), found.relax_pct.tolist())
+    for row, needed, relax_pct in zip(*relaxed, strict=True):
+        relaxation = message.relaxations.add(
+            limits=[
+                RelaxedLimit(limit=limit, actual=actual, relax_pct=percent)
+                for limit, actual, percent in zip(limits, needed, relax_pct, strict=True)
+                if actual != limit.limit
+            ]
+        )
+        write_alternative(relaxation.alternative, answer.candidates, int(shortfall.who[row]))
+    return message
 
 
-def _fleet(fleet: replicas.Fleet | None) -> Fleet | None:
-    if fleet is None:
-        return None
+def _fleet(fleet: replicas.Fleet) -> Fleet:
     return Fleet(
         replica_count=fleet.instances,
         utilization=fleet.utilization,

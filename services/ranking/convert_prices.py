@@ -8,7 +8,7 @@ from servemark.runtime.validation import Violations
 from servemark.type.v1.provenance_pb2 import PurchaseOption
 from services.ranking.candidates import DEFAULT_OPTIONS, PriceBasis
 from services.ranking.content import Price
-from services.ranking.convert_time import micros_from_proto, time_to_proto
+from services.ranking.convert_time import micros_from_proto, write_time
 from services.ranking.matrix import Matrix
 
 MAX_OVERRIDES = 1000
@@ -74,14 +74,11 @@ def _overrides(
     return tuple(sorted(found.items()))
 
 
-def price_to_proto(price: Price) -> PriceUsed:
-    """The price as it was counted."""
-    message = PriceUsed(
-        usd_per_hour=price.usd_per_hour,
-        purchase_option=PurchaseOption.ValueType(price.purchase_option),
-        region=price.region,
-        source=price.source,
-    )
+def write_price(message: PriceUsed, price: Price) -> None:
+    """Writes the price as it was counted."""
+    message.usd_per_hour = price.usd_per_hour
+    message.purchase_option = PurchaseOption.ValueType(price.purchase_option)
+    message.region = price.region
+    message.source = price.source
     if price.purchase_option != PurchaseOption.PURCHASE_OPTION_UNSPECIFIED:
-        message.valid_from_time.CopyFrom(time_to_proto(price.valid_from_us))
-    return message
+        write_time(message.valid_from_time, price.valid_from_us)

@@ -10,4 +10,12 @@ def micros_from_proto(time: Timestamp) -> int:
 
 def time_to_proto(micros: int) -> Timestamp:
     """A time from microseconds since 1970."""
-    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+    message = Timestamp()
+    write_time(message, micros)
+    return message
+
+
+def write_time(message: Timestamp, micros: int) -> None:
+    """Writes a time from microseconds since 1970."""
+    message.seconds = micros // 1_000_000
+    message.nanos = micros % 1_000_000 * 1000
