@@ -1,5 +1,6 @@
 """The fixtures every test may ask for; how they work is in tests/support."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -13,6 +14,10 @@ from tests.support.stack import RunningStack, running_stack
 # No example is held to a time: on a busy machine any may take long.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# What a shell starts in the background ignores an interrupt, and so does what it starts. Tests that
+# interrupt a program are about the program.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

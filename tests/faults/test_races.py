@@ -39,7 +39,7 @@ from tests.faults.two_of_each import Callers, TwoOfEach, two_of_each
 from tests.rpc.gateway.stand import auth
 from tests.rpc.ranking.world import SMALL, run, weights_of
 
-RACES: Final = 1_000 if SECONDS >= 45 else 80
+RACES: Final = 1_000 if SECONDS >= 45 else 60
 # How many go on at once: of those that need a ranking calculated fewer, lest that be what is timed.
 LANES: Final = 20
 RANKING_LANES: Final = 10
