@@ -1,5 +1,6 @@
 """Recommend, on results that were streamed into a real ingest and a real catalog."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -154,6 +155,9 @@ async def test_a_recommendation_carries_its_names_figures_and_price(made: World)
     assert alternative.provenance == Provenance.PROVENANCE_MEASURED
     assert alternative.price.usd_per_hour == 4.0
     assert alternative.price.source == "the test"
+    # All of that catalog's prices are valid from a year before it was made.
+    age = time.time() - alternative.price.valid_from_time.seconds
+    assert age == pytest.approx(365 * 86_400, abs=3_600)
 
     cells = {cell.metric: cell for cell in found.cells}
     assert list(cells) == [TTFT, TTFT_P90, SPEED, USD_HOUR, USD_TOKENS, USD_ALL_TOKENS]
