@@ -10,7 +10,7 @@ import numpy as np
 
 from servemark.ranking.v1.candidate_pb2 import Notice
 from servemark.type.v1.metric_pb2 import Metric
-from services.ranking import chance, contributions, dominance, smaa, stability, topsis
+from services.ranking import chance, contributions, dominance, smaa, stability
 from services.ranking.candidates import Candidates
 from services.ranking.confidence import Confidence, confidence
 from services.ranking.dominance import Dominance
@@ -28,6 +28,10 @@ from services.ranking.stability import Stability
 _INVERSE = {
     Metric.METRIC_USD_PER_MILLION_TOKENS: Metric.METRIC_THROUGHPUT_TOKENS_SEC,
 }
+
+
+# So many of the best are likely to tell where another one wins.
+_LIKELY = 64
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,37 +57,33 @@ def answers_of(answer: Answer) -> Answers:
     ranking, options = answer.ranking, answer.request.options
     if ranking is None:
         return Answers(shortfall=shortfall(answer) if options.infeasible else None)
-    shown = answer.shown
-    sure = _confidence(answer, ranking, shown) if options.confidence else None
+    sure = _confidence(answer, ranking) if options.confidence else None
     return Answers(
-        dominance=_dominance(ranking, shown) if options.dominance else None,
-        contributions=_contributions(ranking, shown) if options.contributions else None,
-        stability=_stability(answer, ranking) if options.stability else None,
+        dominance=_dominance(ranking) if options.dominance else None,
+        contributions=_contributions(ranking) if options.contributions else None,
+        stability=_stability(ranking) if options.stability else None,
         acceptability=_acceptability(answer, ranking) if options.acceptability else None,
         confidence=sure if sure is not None and sure.samples else None,
-        replicas=_replicas(answer, ranking.who[shown]),
+        replicas=_replicas(answer, ranking.who[ranking.shown]),
         notices=() if sure is None else tuple(_unknown_spreads(ranking, sure)),
     )
 
 
-def _dominance(ranking: Ranking, shown: Ints) -> Dominance:
-    return dominance.dominated_by(ranking.values, ranking.maximize, ranking.pareto_rank, shown)
-
-
-def _contributions(ranking: Ranking, shown: Ints) -> Floats:
-    result = ranking.result
-    return contributions.of_score(result.ideal_sq[shown], result.anti_ideal_sq[shown])
-
-
-def _stability(answer: Answer, ranking: Ranking) -> Stability:
-    unweighted = topsis.distances(
-        ranking.values,
-        np.ones(len(ranking.criteria)),
-        ranking.maximize,
-        normalization=answer.request.normalization,
-        bounds=ranking.bounds,
+def _dominance(ranking: Ranking) -> Dominance:
+    return dominance.dominated_by(
+        ranking.values, ranking.maximize, ranking.pareto_rank, ranking.shown
     )
-    return stability.intervals(*unweighted, ranking.result.weights, int(ranking.result.order[0]))
+
+
+def _contributions(ranking: Ranking) -> Floats:
+    return contributions.of_score(*ranking.result.parts_of(ranking.shown))
+
+
+def _stability(ranking: Ranking) -> Stability:
+    result = ranking.result
+    return stability.intervals(
+        result.to_ideal, result.to_anti_ideal, result.weights, result.best(_LIKELY)
+    )
 
 
 def _acceptability(answer: Answer, ranking: Ranking) -> Acceptability:
@@ -100,7 +100,7 @@ def _acceptability(answer: Answer, ranking: Ranking) -> Acceptability:
     )
 
 
-def _confidence(answer: Answer, ranking: Ranking, shown: Ints) -> Confidence:
+def _confidence(answer: Answer, ranking: Ranking) -> Confidence:
     spread = spread_in(answer, ranking)
     criteria = list(ranking.criteria)
     inverse = {
@@ -124,7 +124,7 @@ def _confidence(answer: Answer, ranking: Ranking, shown: Ints) -> Confidence:
         inverse_of=inverse,
         hold_unknown=bool(known),
         samples=answer.request.options.confidence_samples,
-        chosen=shown,
+        chosen=ranking.shown,
     )
 
 

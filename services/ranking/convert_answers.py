@@ -35,7 +35,6 @@ from services.ranking.convert_options import options_to_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import explainer
 from services.ranking.limits import UNKNOWN
-from services.ranking.matrix import Ints
 from services.ranking.metrics import METRICS, PRICES
 from services.ranking.notices import Message
 from services.ranking.pareto_front import Front
@@ -94,11 +93,11 @@ def _write_recommendations(
     ranking, candidates = explain.ranking, answer.candidates
     explanations = Explanations(answer, answers, ranking)
     metrics = sorted({*ranking.criteria, *(limit.metric for limit in answer.limits), *PRICES})
-    breakdowns = _breakdowns(ranking, answer.shown)
-    for at, (place, breakdown) in enumerate(zip(answer.shown.tolist(), breakdowns, strict=True)):
+    breakdowns = _breakdowns(ranking)
+    for at, (place, breakdown) in enumerate(zip(ranking.shown.tolist(), breakdowns, strict=True)):
         index = int(ranking.who[place])
         message = into.add(
-            rank=int(ranking.result.rank[place]),
+            rank=int(ranking.rank[at]),
             score=float(ranking.result.score[place]),
             pareto_rank=int(ranking.pareto_rank[place]),
             reasons=explain.reasons(place),
@@ -118,14 +117,15 @@ def _write_recommendations(
         explanations.write(message, at)
 
 
-def _breakdowns(ranking: Ranking, shown: Ints) -> Iterator[Iterator[tuple[int, list[float]]]]:
-    """Of each of the shown[s] alternatives, of each criterion: the metric; its weight, its value,
-    its normalized value, and its parts of the squared distances to the ideal and to the anti-ideal.
+def _breakdowns(ranking: Ranking) -> Iterator[Iterator[tuple[int, list[float]]]]:
+    """Of each alternative that is listed, of each criterion: the metric; its weight, its value, its
+    normalized value, and its parts of the squared distances to the ideal and to the anti-ideal.
     """
-    result = ranking.result
-    weights = np.broadcast_to(result.weights, ranking.values.shape)
-    parts = (weights, ranking.values, result.normalized, result.ideal_sq, result.anti_ideal_sq)
-    for row in np.stack([part[shown] for part in parts], axis=-1).tolist():
+    result, shown = ranking.result, ranking.shown
+    values = ranking.values[shown]
+    weights = np.broadcast_to(result.weights, values.shape)
+    parts = (weights, values, result.normalized_of(shown), *result.parts_of(shown))
+    for row in np.stack(parts, axis=-1).tolist():
         yield zip(ranking.criteria, row, strict=True)
 
 

@@ -35,7 +35,7 @@ class Explanations:
 
     def write(self, message: Recommendation, at: int) -> None:
         """Writes those that were asked for."""
-        answers, place = self.answers, int(self.answer.shown[at])
+        answers, place = self.answers, int(self.ranking.shown[at])
         if answers.dominance is not None and self.ranking.pareto_rank[place] > 1:
             self._write_dominance(message.dominance, answers.dominance, place)
         if answers.contributions is not None:
@@ -65,10 +65,10 @@ class Explanations:
 
     def _write_confidence(self, message: Confidence, found: confidence.Confidence, at: int) -> None:
         """How sure its place is."""
-        place = int(self.answer.shown[at])
+        place = int(self.ranking.shown[at])
         tied = found.tied_with(at)
         tied[at] = False
-        candidates, who = self.answer.candidates, self.ranking.who[self.answer.shown]
+        candidates, who = self.answer.candidates, self.ranking.who[self.ranking.shown]
         message.best_probability = float(found.p_best[place])
         message.standard_error = float(found.error[place])
         message.score_low = float(found.low[at])

@@ -90,7 +90,8 @@ class Explainer:
 
     def _weakness(self, place: int) -> list[str]:
         """The criterion that takes it farthest from the ideal."""
-        parts = self.ranking.result.ideal_sq[place].tolist()
+        result = self.ranking.result
+        parts = (result.to_ideal[place] * np.square(result.weights)).tolist()
         most = max(parts)
         column = parts.index(most)
         metric = self.ranking.criteria[column]

@@ -37,7 +37,7 @@ def notices_of(
     """
     found = []
     if result.degenerate:
-        alone = result.order.size == 1
+        alone = result.kept.size == 1
         text = (
             "There is only one alternative, so its score compares it with no other."
             if alone
@@ -52,7 +52,7 @@ def notices_of(
         count = int(result.clipped[:, place].sum())
         if count:
             text = (
-                f"{count} of {result.order.size} values of {label} lie outside the reference "
+                f"{count} of {result.kept.size} values of {label} lie outside the reference "
                 "bounds and were clipped to them."
             )
             found.append(Message(Notice.KIND_VALUES_CLIPPED, text, metric))

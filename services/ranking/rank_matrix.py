@@ -49,7 +49,7 @@ def rank_matrix(matrix: OwnMatrix) -> OwnRanking:
     )
     out = np.flatnonzero(result.excluded)
     notices = []
-    if result.order.size:
+    if result.kept.size:
         notices += notices_of(result, matrix.names, [0] * len(matrix.names))
         if matrix.normalization is not Normalization.FIXED_BOUNDS:
             notices.append(SCORES_RELATIVE)

@@ -66,6 +66,8 @@ class Ranking:
     maximize: Bools  # [m]
     bounds: Floats | None  # [m, 2], for FIXED_BOUNDS only
     result: topsis.TopsisResult
+    shown: Ints  # [s] places of the alternatives that are listed, best first
+    rank: Ints  # [s] theirs
     pareto_rank: Ints  # [r] of those that are listed and of all that dominate them; 0: not known
 
 
@@ -85,13 +87,6 @@ class Answer:
     def candidates(self) -> Candidates:
         """The configurations that passed the filter."""
         return self.screened.candidates
-
-    @property
-    def shown(self) -> Ints:
-        """The places in the ranking of the alternatives that are listed, best first."""
-        if self.ranking is None:
-            return np.zeros(0, dtype=np.int64)
-        return self.ranking.result.order[: self.request.max_results]
 
 
 def recommend(matrix: Matrix, request: Request) -> Answer:
@@ -185,8 +180,10 @@ def _rank(
     notices += notices_of(result, [info_of(metric).label for metric in criteria], criteria)
     if not fixed:
         notices.append(SCORES_RELATIVE)
-    fronts = pareto.ranks_of(values, maximize, result.order[: request.max_results])
-    return Ranking(criteria, who, values, maximize, bounds, result, fronts)
+    shown = result.best(request.max_results)
+    rank = topsis.competition_ranks(result.score[shown])
+    fronts = pareto.ranks_of(values, maximize, shown)
+    return Ranking(criteria, who, values, maximize, bounds, result, shown, rank, fronts)
 
 
 def _bounds(

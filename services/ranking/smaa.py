@@ -82,7 +82,7 @@ def acceptability(
     share = np.full((given.excluded.size, ranks), np.nan)
     share[~given.excluded] = 0.0
     error = share.copy()
-    if given.order.size:
+    if given.kept.size:
         field = _field(given, values, maximize, normalization, bounds, ranks)
         counts = _counts(field, kappa, samples, ranks, seed)
         size = field.size[field.group, None]
@@ -134,10 +134,6 @@ def _field(
         size, front = np.array([[kept.size], [1]])
         return _Field(kept, alike, size, front, nothing, nothing, np.empty(0))
     ends = None if bounds is None else np.asarray(bounds, dtype=np.float64)[active]
-    # Equal weights leave A as it is, but for a factor that all criteria have in common.
-    even = topsis.rank(
-        cells, np.ones(cells.shape[1]), up[active], normalization=normalization, bounds=ends
-    )
     if ends is not None:
         # Beyond the bounds nobody is better, so nobody dominates there.
         cells = np.clip(cells, ends[:, 0], ends[:, 1])
@@ -158,8 +154,8 @@ def _field(
         group=np.argsort(order)[group],
         size=size[order],
         front=front[leaders],
-        to_ideal=even.ideal_sq[leaders],
-        to_anti=even.anti_ideal_sq[leaders],
+        to_ideal=given.to_ideal[np.ix_(kept[leaders], active)],
+        to_anti=given.to_anti_ideal[np.ix_(kept[leaders], active)],
         weights=given.weights[active],
     )
 

@@ -25,8 +25,9 @@ y = (1-u)² and x = u²,
 
     Q(y, x) = c0 y² + c1 y x + c2 x²
 
-has between two places e and f the coefficients Q(e), B(e,f) and Q(f), with B its polar form. All of
-them are linear in the parts of the rival, so one product of matrices gives them for everybody.
+has between the weight as it is, e, and another one, f, the coefficients Q(e), which no rival has
+below 0, B(e,f) and Q(f), with B its polar form. The two are linear in the parts of the rival, so
+one product of matrices gives them for everybody.
 """
 
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ NOBODY = -1
 _ROUNDING = 1e-13  # scores that differ by no more than this may be equal
 _TOGETHER = 1e-9  # who gets ahead within this much of an end gets ahead at it
 _BEYOND = 1e-6  # how far beyond an end is just beyond
-_FEW = 64  # of the best, that give the first ends
+_FEW = 128  # so many alternatives need not be told apart before
 _ROUNDS = 3  # of those, before all that are left are looked at
 _BLOCK_ROWS = 1024
 
@@ -66,16 +67,17 @@ class Stability:
 
 
 def intervals(
-    ideal_sq: npt.ArrayLike, anti_ideal_sq: npt.ArrayLike, weights: npt.ArrayLike, winner: int
+    to_ideal: npt.ArrayLike, to_anti_ideal: npt.ArrayLike, weights: npt.ArrayLike, best: int | Ints
 ) -> Stability:
-    """The interval of each weight in which row `winner` stays first.
+    """The interval of each weight in which row best[0] stays first.
 
-    ideal_sq[n, m] and anti_ideal_sq[n, m] are the parts of D+² and D-² for *equal* weights: what
-    `topsis.rank(values, np.ones(m), …)` gives. weights[m] ≥ 0 in any scale are those in use, with
-    which `winner` has the highest score, alone or with others.
+    to_ideal[n, m] and to_anti_ideal[n, m] are the parts of D+² and D-² before they are weighted, as
+    `topsis.rank` gives them. weights[m] ≥ 0 in any scale are those in use, with which the winner
+    has the highest score, alone or with others. The rows of others that score high may follow it in
+    best[b]: they change no answer, and with some dozens of them it is found sooner.
 
     - Who ties with the winner does not end its interval until it scores above. So the interval may
-      end at the weight as it is, on either side or both; for a row that does not win, it does.
+      end at the weight as it is, on either side or both.
     - The winner's equals never score above it. Rows with NaN (excluded alternatives) take no part.
     - A criterion without weight: its interval starts at 0. One that alone has weight has no others
       to share the rest, so scores do not depend on its weight and its interval is 0 to 1.
@@ -95,9 +97,11 @@ def intervals(
     >>> found.below.tolist(), found.above.tolist()
     ([1, 0], [0, 1])
     """
-    plus, minus, w = _checked(ideal_sq, anti_ideal_sq, weights, winner)
+    first = np.atleast_1d(best)
+    winner = int(first[0])
+    plus, minus, w = _checked(to_ideal, to_anti_ideal, weights, winner)
     share = w / w.sum()
-    rivals, down, up = _who_matters(plus, minus, w, winner)
+    rivals, down, up = _who_matters(plus, minus, w, winner, np.sort(first))
     low, high = down.max(axis=1, initial=-np.inf), up.min(axis=1, initial=np.inf)
     above, below = np.full((2, w.size), NOBODY)
     for j in range(w.size):
@@ -112,30 +116,26 @@ def intervals(
 
 @dataclass(frozen=True, eq=False)
 class _Rivals:
-    """The k complete rows, and the winner among them: what makes up their D+² and D-².
+    """k complete rows, and the winner after them: what makes up their D+² and D-².
 
     Transposed: what belongs to one criterion lies together, and numpy is quick along it.
     """
 
     rows: Ints  # [k]
-    own: tuple[Floats, Floats]  # P and N, [m, k]
-    rest: tuple[Floats, Floats]  # p and n, [m, k], for each j
-    winners_own: tuple[Floats, Floats]  # [m, 1]
-    winners_rest: tuple[Floats, Floats]  # [m, 1]
+    own: Floats  # P and N, [2, m, k + 1]
+    rest: Floats  # p and n, [2, m, k + 1], for each j
     rest_of_own: Floats  # [m, m] rest is this times own
 
     def lead(self, u: Floats) -> Floats:
-        """The winner's score minus each rival's [m, k] if weight j is u[…, m, k] or u[m, 1]."""
-        ours, theirs = (
-            _score(u, *parts)
-            for parts in ((self.winners_own, self.winners_rest), (self.own, self.rest))
-        )
-        return ours - theirs
+        """The winner's score minus each rival's […, m, k] if weight j is u[…, m, k] or u[m, 1]."""
+        lead = _score(u, self.own[..., -1:], self.rest[..., -1:])
+        lead = lead - _score(u, self.own[..., :-1], self.rest[..., :-1])
+        return lead
 
     def quadratic(self) -> tuple[Floats, Floats, Floats]:
         """c0, c1, c2[m, k]: D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²."""
-        (p, n), (p_own, n_own) = self.rest, self.own
-        (p_a, n_a), (p_own_a, n_own_a) = self.winners_rest, self.winners_own
+        (p, n), (p_own, n_own) = self.rest[..., :-1], self.own[..., :-1]
+        (p_a, n_a), (p_own_a, n_own_a) = self.rest[..., -1:], self.own[..., -1:]
         c0 = n_a * p - n * p_a
         c1 = (n_a * p_own - n * p_own_a) + (n_own_a * p - n_own * p_a)
         c2 = n_own_a * p_own - n_own * p_own_a
@@ -146,13 +146,12 @@ class _Rivals:
         places = np.flatnonzero(some)
         if places.size == 1:
             return int(self.rows[places[0]])
-        own, rest = ((plus[j, places], minus[j, places]) for plus, minus in (self.own, self.rest))
-        score = _score(np.array(u), own, rest)
+        score = _score(np.array(u), self.own[:, j, places], self.rest[:, j, places])
         return int(self.rows[places[score >= score.max() - _ROUNDING][0]])
 
 
-def _score(u: Floats, own: tuple[Floats, Floats], rest: tuple[Floats, Floats]) -> Floats:
-    """C if a criterion with these parts of D+² and D-² has the weight u, and the rest 1 - u."""
+def _score(u: Floats, own: Floats, rest: Floats) -> Floats:
+    """C[…] if a criterion with these parts[2, …] of D+² and D-² weighs u, and the rest 1 - u."""
     one, other = np.square(u), np.square(1 - u)
     plus, minus = (other * r + one * o for r, o in zip(rest, own, strict=True))
     with np.errstate(divide="ignore", over="ignore"):  # infinite where the score is 0
@@ -162,19 +161,12 @@ def _score(u: Floats, own: tuple[Floats, Floats], rest: tuple[Floats, Floats]) -
 
 def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int, rows: Ints) -> _Rivals:
     """These rows[k], all of them complete, and the winner."""
-    everybody = rows.size == plus.shape[1]
-    own = (plus, minus) if everybody else (plus[:, rows], minus[:, rows])
+    taken = np.append(rows, winner)
+    own = np.stack([plus[:, taken], minus[:, taken]])
     others = 1 - np.eye(w.size)
     total = w @ others  # of the others, without subtracting
     v_sq = np.square(np.divide(w[:, None] * others, total, where=total > 0, out=0 * others))
-    return _Rivals(
-        rows=rows,
-        own=own,
-        rest=(_product(v_sq.T, own[0]), _product(v_sq.T, own[1])),
-        winners_own=(plus[:, winner, None], minus[:, winner, None]),
-        winners_rest=(v_sq.T @ plus[:, winner, None], v_sq.T @ minus[:, winner, None]),
-        rest_of_own=v_sq.T,
-    )
+    return _Rivals(rows, own, np.stack([_product(v_sq.T, part) for part in own]), v_sq.T)
 
 
 def _product(square: Floats, parts: Floats) -> Floats:
@@ -191,19 +183,18 @@ def _blocks(count: int) -> Iterator[slice]:
 
 
 def _who_matters(
-    plus: Floats, minus: Floats, w: Floats, winner: int
+    plus: Floats, minus: Floats, w: Floats, winner: int, first: Ints
 ) -> tuple[_Rivals, Floats, Floats]:
     """Those who may get ahead up to the nearest ends, and where they first do: see `_first_ahead`.
 
     All that are complete if they are few.
     """
     share = (w / w.sum())[:, None]
-    if plus.shape[1] <= 2 * _FEW:
+    if plus.shape[1] <= _FEW:
         complete = np.isfinite(plus).all(axis=0) & np.isfinite(minus).all(axis=0)
         everybody = _rivals(plus, minus, w, winner, np.flatnonzero(complete))
         return everybody, *_first_ahead(everybody, share)
     left, own = np.arange(plus.shape[1]), (plus, minus)
-    first = _best(plus, minus, share)
     for _ in range(_ROUNDS):
         few = _rivals(plus, minus, w, winner, first)
         down, up = _first_ahead(few, share)
@@ -216,7 +207,7 @@ def _who_matters(
         matters = np.union1d(few.rows, left)
         if matters.size == few.rows.size:
             return few, down, up
-        if matters.size <= 4 * _FEW:
+        if matters.size <= 2 * _FEW:
             break
         # Who is farthest ahead of the winner up to those ends gives nearer ones.
         first = np.union1d(few.rows, left[values.argmin(axis=1)])
@@ -238,35 +229,23 @@ def _below(coefficients: Floats, plus: Floats, minus: Floats) -> tuple[Ints, Flo
     return np.concatenate(places), np.concatenate(values, axis=1)
 
 
-def _best(plus: Floats, minus: Floats, share: Floats) -> Ints:
-    """A few rows, rising, of the complete ones with the highest scores as things are."""
-    score = np.empty(plus.shape[1])
-    weights = np.square(share).T
-    for block in _blocks(score.size):
-        d_plus, d_minus = weights @ plus[:, block], weights @ minus[:, block]
-        with np.errstate(invalid="ignore"):
-            score[block] = d_minus / (d_plus + d_minus)
-    # Where the two are 0, all are equal.
-    best = np.argpartition(np.nan_to_num(score, nan=-1), -_FEW)[-_FEW:]
-    return np.sort(best[~np.isnan(score[best])])
-
-
 def _coefficients(rivals: _Rivals, share: Floats, low: Floats, high: Floats) -> Floats:
-    """What times a rival's P and N, one below the other, gives its Bernstein coefficients[5m].
+    """What times a rival's P and N, one below the other, gives its Bernstein coefficients[4m].
 
-    They are those of the quadratics between low[m, 1] and share, and between share and high. Who
-    has none below 0 is nowhere ahead there.
+    They are those of the quadratics between low[m, 1] and share, and between share and high, but
+    for those at share. Who has none below 0 is nowhere ahead there.
     """
-    (p_a, n_a), (p_own_a, n_own_a) = rivals.winners_rest, rivals.winners_own
-    here, *ends = ((np.square(1 - u), np.square(u)) for u in (share, low, high))
-    rows = []
-    for (y, x), (v, u) in (*((e, e) for e in (here, *ends)), *((here, e) for e in ends)):
-        first, middle, last = y * v, (y * u + x * v) / 2, x * u
-        rest = (n_a * first + n_own_a * middle, -(p_a * first + p_own_a * middle))
-        own = (n_a * middle + n_own_a * last, -(p_a * middle + p_own_a * last))
-        each = (r * rivals.rest_of_own + np.diagflat(o) for r, o in zip(rest, own, strict=True))
-        rows.append(np.hstack(list(each)))
-    return np.vstack(rows)
+    m = share.size
+    (p_a, n_a), (p_own_a, n_own_a) = rivals.rest[..., -1], rivals.own[..., -1]
+    here, *ends = (np.square([1 - u[:, 0], u[:, 0]]) for u in (share, low, high))
+    (y, x), (v, u) = np.stack([here, here, *ends], axis=1), np.stack([*ends, *ends], axis=1)
+    first, middle, last = y * v, (y * u + x * v) / 2, x * u  # [4, m]
+    rest = np.stack([n_a * first + n_own_a * middle, -(p_a * first + p_own_a * middle)], axis=-1)
+    own = np.stack([n_a * middle + n_own_a * last, -(p_a * middle + p_own_a * last)], axis=-1)
+    found = rest[..., None] * rivals.rest_of_own[:, None, :]  # [4, m, 2, m]
+    criteria = np.arange(m)
+    found[:, criteria, :, criteria] += own.transpose(1, 0, 2)
+    return found.reshape(4 * m, 2 * m)
 
 
 def _first_ahead(rivals: _Rivals, share: Floats) -> tuple[Floats, Floats]:
@@ -299,15 +278,15 @@ def _edges(rivals: _Rivals, share: Floats) -> Floats:
 
 
 def _checked(
-    ideal_sq: npt.ArrayLike, anti_ideal_sq: npt.ArrayLike, weights: npt.ArrayLike, winner: int
+    to_ideal: npt.ArrayLike, to_anti_ideal: npt.ArrayLike, weights: npt.ArrayLike, winner: int
 ) -> tuple[Floats, Floats, Floats]:
     """The parts[m, n] and the weights, of which the largest is 1, as arrays that fit together."""
-    plus = np.asarray(ideal_sq, dtype=np.float64)
-    minus = np.asarray(anti_ideal_sq, dtype=np.float64)
+    plus = np.asarray(to_ideal, dtype=np.float64)
+    minus = np.asarray(to_anti_ideal, dtype=np.float64)
     w = np.asarray(weights, dtype=np.float64)
     if plus.ndim != 2 or plus.shape != minus.shape or w.shape != plus.shape[1:]:
         raise ValueError(
-            f"ideal_sq {plus.shape} and anti_ideal_sq {minus.shape} need one column per weight "
+            f"to_ideal {plus.shape} and to_anti_ideal {minus.shape} need one column per weight "
             f"{w.shape}"
         )
     if not (np.isfinite(w).all() and (w >= 0).all() and (w > 0).any()):

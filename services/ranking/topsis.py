@@ -15,15 +15,17 @@ How the arithmetic keeps its promises, in the order in which it happens:
 * Every column is scaled by a power of two to a magnitude below 1. That is exact: values near 1e200
   and subnormal ones lose nothing, and a column's unit cannot matter.
 * The norms do not depend on the order of the rows (`columns.norms`), so no score and no rank does.
-* Distances are taken before they are weighted, and C is 1 / (1 + sqrt(D+² / D-²)). So every step is
-  monotone in floating point too: an alternative better somewhere and worse nowhere never scores
-  below the other, not even by one rounding. The textbook's quotient does not promise that.
+* Distances are taken before they are weighted, as sum_j w[j]² (r[i,j] - best r[j])², and C is
+  1 / (1 + sqrt(D+² / D-²)). So every step is monotone in floating point too: an alternative better
+  somewhere and worse nowhere never scores below the other, not even by one rounding. The textbook's
+  quotient does not promise that.
 * Blocks of rows are worked on transposed (`columns.blocks`). Each row's arithmetic is the same
   wherever it lies: rows with equal values have equal scores, bit for bit.
 """
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,9 @@ Bools = npt.NDArray[np.bool_]
 # The score where C is 0/0: the alternatives do not differ, so each of them is the ideal and the
 # anti-ideal at once, and nothing speaks for either end of the scale.
 DEGENERATE_SCORE = 0.5
+
+# To look for the best of more than one in so many takes longer than to sort everybody.
+_FEW = 8
 
 
 class Normalization(Enum):
@@ -72,26 +77,24 @@ class BoundsError(CriterionError):
 
 @dataclass(frozen=True, eq=False)
 class TopsisResult:
-    """Scores and ranks of n alternatives by m criteria, with each criterion's part in them."""
+    """Scores and ranks of n alternatives by m criteria, with each criterion's part in them.
+
+    Those that are large and seldom asked for of everybody are made when they are.
+    """
 
     score: Floats
     """[n] closeness in 0 … 1; NaN for an excluded alternative."""
-    rank: Ints
-    """[n] competition ranks ("1224") by the unrounded score; 0 for an excluded alternative."""
-    order: Ints
-    """[k] rows of the k alternatives that take part, best first."""
     weights: Floats
     """[m] the weights, scaled to the sum 1."""
-    normalized: Floats
-    """[n, m] the normalized values before weighting; NaN in the rows of excluded alternatives."""
     ideal: Floats
     """[m] the best value of each criterion in the caller's units; NaN if nobody takes part."""
     anti_ideal: Floats
     """[m] the worst value of each criterion in the caller's units; NaN if nobody takes part."""
-    ideal_sq: Floats
-    """[n, m] each criterion's part of D+²; a row's sum is D+². NaN for excluded alternatives."""
-    anti_ideal_sq: Floats
-    """[n, m] each criterion's part of D-²; a row's sum is D-². NaN for excluded alternatives."""
+    to_ideal: Floats
+    """[n, m] squared distances of r from each criterion's best r, before they are weighted, so that
+    no weight has a say in them; NaN for excluded alternatives. Each column lies together."""
+    to_anti_ideal: Floats
+    """[n, m] those from the worst r, likewise."""
     missing: Bools
     """[n, m] cells without a value (NaN)."""
     infinite: Bools
@@ -104,6 +107,66 @@ class TopsisResult:
     """[n, m] cells outside the fixed bounds, counted as the nearest bound."""
     degenerate: bool
     """No criterion of weight above zero tells any two apart, or there is but one alternative."""
+    kept: Ints
+    """[k] rows of the alternatives that take part, rising."""
+    _given: "_Given"
+    _frame: "_Frame"
+    _ids: npt.NDArray[Any] | None
+
+    @cached_property
+    def order(self) -> Ints:
+        """[k] rows of the k alternatives that take part, best first."""
+        return _best_first(self.score, self.kept, self._ids)
+
+    @cached_property
+    def rank(self) -> Ints:
+        """[n] competition ranks ("1224") by the unrounded score; 0 for an excluded alternative."""
+        ranks = np.zeros(self.score.size, dtype=np.int64)
+        ranks[self.order] = competition_ranks(self.score[self.order])
+        return ranks
+
+    @property
+    def normalized(self) -> Floats:
+        """[n, m] the normalized values r; NaN in the rows of excluded alternatives."""
+        return self.normalized_of(np.arange(self.score.size))
+
+    @property
+    def ideal_sq(self) -> Floats:
+        """[n, m] each criterion's part of D+²; a row's sum is D+². NaN where one is excluded."""
+        return self.to_ideal * np.square(self.weights)
+
+    @property
+    def anti_ideal_sq(self) -> Floats:
+        """[n, m] each criterion's part of D-²; a row's sum is D-². NaN where one is excluded."""
+        return self.to_anti_ideal * np.square(self.weights)
+
+    def best(self, count: int | None) -> Ints:
+        """The first `count` of `order`; None: all. Of few among many, the others are not sorted."""
+        if count is None or self._ids is not None or count * _FEW > self.kept.size:
+            return self.order[:count]
+        falling = -self.score[self.kept]
+        # With all that score the same as the last.
+        first = np.flatnonzero(falling <= np.partition(falling, count - 1)[count - 1])
+        order = first[np.argsort(falling[first], kind="stable")]
+        return self.kept[order[:count]]
+
+    def normalized_of(self, rows: Ints) -> Floats:
+        """The normalized values r[k, m] of some rows."""
+        frame = self._frame
+        with np.errstate(over="ignore", invalid="ignore"):
+            cells = self._given.values[rows].T * frame.scale
+            if frame.clip is not None:
+                np.clip(cells, *frame.clip, out=cells)
+            cells -= frame.origin
+            found = np.zeros_like(cells)
+            np.divide(cells, frame.size, out=found, where=frame.size > 0)
+        found[:, self.excluded[rows]] = np.nan
+        return found.T
+
+    def parts_of(self, rows: Ints) -> tuple[Floats, Floats]:
+        """`ideal_sq` and `anti_ideal_sq`[k, m] of some rows."""
+        squares = np.square(self.weights)
+        return self.to_ideal[rows] * squares, self.to_anti_ideal[rows] * squares
 
 
 def rank(
@@ -155,14 +218,15 @@ def rank(
         kept = np.flatnonzero(~excluded)
         included = matrix[kept]
         low, high = columns.extremes(included)
+    frame = _frame(given, included, low, high)
     # Transposed in memory, as blocks are.
-    breakdown = np.empty((3, m, kept.size))
-    score = _closeness(included, _frame(given, included, low, high), breakdown)
+    parts = np.empty((2, m, kept.size))
+    score = _closeness(included, frame, parts)
     # Usually all are, and copies of what is as large as the matrix cost as much as the scores.
     if kept.size < n:
-        whole, parts = np.full(n, np.nan), np.full((3, m, n), np.nan)
-        whole[kept], parts[:, :, kept] = score, breakdown
-        score, breakdown = whole, parts
+        some = score, parts
+        score, parts = np.full(n, np.nan), np.full((2, m, n), np.nan)
+        score[kept], parts[:, :, kept] = some
 
     clipped = np.zeros((n, m), dtype=np.bool_)
     if given.bounds is not None:
@@ -173,24 +237,24 @@ def rank(
     ends = (low, high) if given.bounds is None else given.bounds.T
     ideal = np.where(given.maximize, ends[1], ends[0])
     anti_ideal = np.where(given.maximize, ends[0], ends[1])
-    order = _best_first(score, kept, ids)
     relative = w / w.max()  # first, for the sum of the weights may overflow
     return TopsisResult(
         score=score,
-        rank=_competition_ranks(score, order),
-        order=order,
         weights=relative / relative.sum(),
-        normalized=breakdown[0].T,
         ideal=ideal if kept.size else np.full(m, np.nan),
         anti_ideal=anti_ideal if kept.size else np.full(m, np.nan),
-        ideal_sq=breakdown[1].T,
-        anti_ideal_sq=breakdown[2].T,
+        to_ideal=parts[0].T,
+        to_anti_ideal=parts[1].T,
         missing=missing,
         infinite=infinite,
         excluded=excluded,
         constant=constant,
         clipped=clipped,
         degenerate=bool(constant[w > 0].all()),
+        kept=kept,
+        _given=given,
+        _frame=frame,
+        _ids=ids,
     )
 
 
@@ -217,40 +281,6 @@ def scores(
     return score
 
 
-def distances(
-    values: npt.ArrayLike,
-    weights: npt.ArrayLike,
-    maximize: npt.ArrayLike,
-    *,
-    normalization: Normalization = Normalization.VECTOR,
-    bounds: npt.ArrayLike | None = None,
-) -> tuple[Floats, Floats]:
-    """`ideal_sq` and `anti_ideal_sq`[n, m] alone, bit for bit those of `rank`, in less time.
-
-    They are transposed in memory: each criterion's column lies together. Arguments, exclusions
-    (NaN) and errors are those of `rank`.
-    """
-    given = _checked(values, weights, maximize, normalization, bounds)
-    n, m = given.values.shape
-    low, high = columns.extremes(given.values)
-    included, kept = given.values, None
-    if not _finite(low, high):
-        kept = np.flatnonzero(np.isfinite(given.values).all(axis=1))
-        included = given.values[kept]
-        low, high = columns.extremes(included)
-    frame = _frame(given, included, low, high)
-    parts = np.empty((2, m, included.shape[0]))
-    with np.errstate(over="ignore"):
-        for rows, cells in columns.blocks(included, frame.scale):
-            _parts(cells, frame, *parts[:, :, rows])
-    parts *= frame.unit_sq
-    if kept is not None:
-        whole = np.full((2, m, n), np.nan)
-        whole[:, :, kept] = parts
-        parts = whole
-    return parts[0].T, parts[1].T
-
-
 @dataclass(frozen=True, eq=False)
 class _Given:
     """The arguments as arrays that fit together."""
@@ -270,10 +300,10 @@ class _Frame:
     clip: tuple[Floats, Floats] | None
     ideal: Floats
     anti: Floats
-    factor: Floats  # weight / size, with the largest weight that matters as the unit of weights
+    factor: Floats  # 1 / size, and 0 for a column that is constant
     origin: Floats  # normalized = (scaled - origin) / size
     size: Floats  # 0 for a column that is zero (VECTOR) or constant (MIN_MAX)
-    unit_sq: float  # turns squared distances into those of weights with the sum 1
+    weights_sq: list[float]  # of those with a part in C, the largest of which is 1; else 0
     defined: bool  # whether C is not 0/0
 
 
@@ -331,14 +361,13 @@ def _frame(given: _Given, included: Floats, low: Floats, high: Floats) -> _Frame
     if given.normalization is Normalization.VECTOR:
         size = columns.norms(included, scale, magnitude[:, None] * scale)
         origin = np.zeros_like(low)
+    differs = low < high
+    factor = np.zeros_like(low)
+    np.divide(1.0, size, where=differs, out=factor)
     # Only columns with a distance between their ends have a part in C. The largest weight of these
     # is the unit, lest a huge weight on a constant column push what decides below the least float.
-    weights = given.weights[:, None]
-    active = (weights > 0) & (low < high)
-    top = weights.max(where=active, initial=0.0)
-    factor = np.zeros_like(low)
-    np.divide(np.divide(weights, top, where=active, out=factor), size, where=active, out=factor)
-    largest = given.weights.max()
+    active = np.where(differs[:, 0], given.weights, 0.0)
+    top = float(active.max(initial=0.0))
     up = given.maximize[:, None]
     return _Frame(
         scale=scale,
@@ -348,39 +377,39 @@ def _frame(given: _Given, included: Floats, low: Floats, high: Floats) -> _Frame
         factor=factor,
         origin=origin,
         size=size,
-        unit_sq=float(top / largest / (given.weights / largest).sum()) ** 2,
-        defined=bool(active.any()),
+        weights_sq=np.square(active / (top or 1.0)).tolist(),
+        defined=top > 0,
     )
 
 
-def _closeness(values: Floats, frame: _Frame, breakdown: Floats | None = None) -> Floats:
-    """C[n], and into breakdown[3, m, n] the normalized cells and the parts of D+² and D-²."""
+def _closeness(values: Floats, frame: _Frame, parts: Floats | None = None) -> Floats:
+    """C[n], and into parts[2, m, n] the squared distances before they are weighted."""
     score = np.empty(values.shape[0])
     if not frame.defined:
         score.fill(DEGENERATE_SCORE)
-        if breakdown is None:
+        if parts is None:
             return score
-    to_ideal, to_anti = columns.buffer(values), columns.buffer(values)
+    room = None if parts is not None else (columns.buffer(values), columns.buffer(values))
     # Values far beyond fixed bounds may scale to infinity before they are clipped, and D+²/D-² is
     # infinite at the anti-ideal, where C is 0.
     with np.errstate(over="ignore", divide="ignore"):
         for rows, cells in columns.blocks(values, frame.scale):
-            plus, minus = to_ideal[:, : cells.shape[1]], to_anti[:, : cells.shape[1]]
+            if parts is not None:
+                plus, minus = parts[:, :, rows]
+            elif room is not None:
+                plus, minus = (each[:, : cells.shape[1]] for each in room)
             _parts(cells, frame, plus, minus)
-            if breakdown is not None:
-                cells -= frame.origin
-                breakdown[0, :, rows] = 0.0
-                np.divide(cells, frame.size, out=breakdown[0, :, rows], where=frame.size > 0)
-                np.multiply(plus, frame.unit_sq, out=breakdown[1, :, rows])
-                np.multiply(minus, frame.unit_sq, out=breakdown[2, :, rows])
             if frame.defined:
-                ratio = np.sqrt(_sum_of_columns(plus) / _sum_of_columns(minus))
-                np.divide(1.0, 1.0 + ratio, out=score[rows])
+                ratio = _weighted(plus, frame.weights_sq)
+                ratio /= _weighted(minus, frame.weights_sq)
+                np.sqrt(ratio, out=ratio)
+                ratio += 1.0
+                np.divide(1.0, ratio, out=score[rows])
     return score
 
 
 def _parts(cells: Floats, frame: _Frame, plus: Floats, minus: Floats) -> None:
-    """Writes the parts[m, b] of D+² and D-² of a block's cells, which are clipped in place."""
+    """Writes the squared distances[m, b] of a block's cells, which are clipped in place."""
     if frame.clip is not None:
         np.clip(cells, *frame.clip, out=cells)
     for parts, end in ((plus, frame.ideal), (minus, frame.anti)):
@@ -389,12 +418,14 @@ def _parts(cells: Floats, frame: _Frame, plus: Floats, minus: Floats) -> None:
         np.multiply(parts, parts, out=parts)
 
 
-def _sum_of_columns(parts: Floats) -> Floats:
-    """The sum of each row's parts, criterion by criterion: np.sum may pair them up differently in a
-    block of one row, and a row would no longer score the same in every place."""
-    total: Floats = parts[0].copy()
-    for part in parts[1:]:
-        total += part
+def _weighted(parts: Floats, weights_sq: list[float]) -> Floats:
+    """The sum of each column's weighted parts[m, b], criterion by criterion: np.sum may pair them
+    up differently in a block of one row, and a row would no longer score the same in every place.
+    """
+    total, one = np.zeros(parts.shape[1]), np.empty(parts.shape[1])
+    for part, weight in zip(parts, weights_sq, strict=True):
+        if weight > 0:
+            total += np.multiply(part, weight, out=one)
     return total
 
 
@@ -411,11 +442,12 @@ def _best_first(score: Floats, kept: Ints, ids: npt.NDArray[Any] | None) -> Ints
     return kept[order]
 
 
-def _competition_ranks(score: Floats, order: Ints) -> Ints:
-    """1 + the number of better alternatives, 0 for those not in order."""
-    sorted_scores = score[order]
-    places = np.arange(1, order.size + 1)
-    places[1:][sorted_scores[1:] == sorted_scores[:-1]] = 0
-    ranks = np.zeros(score.size, dtype=np.int64)
-    ranks[order] = np.maximum.accumulate(places)
-    return ranks
+def competition_ranks(falling: Floats) -> Ints:
+    """1 + the number of better ones [k], of scores that never rise.
+
+    >>> competition_ranks(np.array([0.9, 0.5, 0.5, 0.1])).tolist()
+    [1, 2, 2, 4]
+    """
+    ranks = np.arange(1, falling.size + 1)
+    ranks[1:][falling[1:] == falling[:-1]] = 0
+    return np.maximum.accumulate(ranks)

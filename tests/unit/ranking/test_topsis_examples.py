@@ -11,7 +11,6 @@ from services.ranking.topsis import (
     BoundsError,
     Normalization,
     WeightError,
-    distances,
     rank,
     scores,
 )
@@ -295,22 +294,26 @@ def test_the_callers_arrays_are_left_as_they_were() -> None:
 
 @pytest.mark.parametrize("normalization", list(Normalization))
 @pytest.mark.parametrize("incomplete", [0, 7])
-def test_distances_alone_are_those_of_the_whole_ranking(
+def test_what_is_asked_of_some_rows_is_that_of_all(
     normalization: Normalization, incomplete: int
 ) -> None:
     rng = np.random.default_rng(3)
-    # More rows than fit into one block.
-    values = rng.lognormal(0, 2, (30_000, 5))
+    # More rows than fit into one block, and many that are equal.
+    values = rng.integers(1, 5, (30_000, 5)).astype(float)
     values[rng.integers(0, len(values), incomplete), 2] = NAN
-    bounds = [(0.5, 3.0)] * 5 if normalization is Normalization.FIXED_BOUNDS else None
-    given = values, [1, 0, 3, 0.5, 1], [True, False, True, False, True]
-    whole = rank(*given, normalization=normalization, bounds=bounds)
-    ideal_sq, anti_ideal_sq = distances(*given, normalization=normalization, bounds=bounds)
-    np.testing.assert_array_equal(ideal_sq, whole.ideal_sq, strict=True)
-    np.testing.assert_array_equal(anti_ideal_sq, whole.anti_ideal_sq, strict=True)
-
-
-def test_equal_scores_among_many_stay_in_order() -> None:
-    values = np.random.default_rng(3).integers(0, 20, (5000, 1))
-    order = rank(values, [1], [True]).order
-    assert order.tolist() == sorted(range(5000), key=lambda row: (-values[row, 0], row))
+    bounds = [(1.5, 3.0)] * 5 if normalization is Normalization.FIXED_BOUNDS else None
+    maximize = [True, False, True, False, True]
+    result, other = (
+        rank(values, weights, maximize, normalization=normalization, bounds=bounds)
+        for weights in ([1, 0, 3, 0.5, 1], [2, 1, 1, 1, 1])
+    )
+    np.testing.assert_array_equal(result.to_ideal, other.to_ideal, strict=True)
+    np.testing.assert_array_equal(result.to_anti_ideal, other.to_anti_ideal, strict=True)
+    for count in (1, 3, 20, 29_990, None):
+        np.testing.assert_array_equal(result.best(count), result.order[:count], strict=True)
+    some = np.append(result.order[:20], np.flatnonzero(result.excluded))
+    np.testing.assert_array_equal(result.normalized_of(some), result.normalized[some])
+    for part, whole in zip(
+        result.parts_of(some), (result.ideal_sq, result.anti_ideal_sq), strict=True
+    ):
+        np.testing.assert_array_equal(part, whole[some], strict=True)
