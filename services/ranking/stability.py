@@ -128,9 +128,8 @@ class _Rivals:
 
     def lead(self, u: Floats) -> Floats:
         """The winner's score minus each rival's […, m, k] if weight j is u[…, m, k] or u[m, 1]."""
-        lead = _score(u, self.own[..., -1:], self.rest[..., -1:])
-        lead = lead - _score(u, self.own[..., :-1], self.rest[..., :-1])
-        return lead
+        winners = _score(u, self.own[..., -1:], self.rest[..., -1:])
+        return winners - _score(u, self.own[..., :-1], self.rest[..., :-1])
 
     def quadratic(self) -> tuple[Floats, Floats, Floats]:
         """c0, c1, c2[m, k]: D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²."""
@@ -156,7 +155,8 @@ def _score(u: Floats, own: Floats, rest: Floats) -> Floats:
     plus, minus = (other * r + one * o for r, o in zip(rest, own, strict=True))
     with np.errstate(divide="ignore", over="ignore"):  # infinite where the score is 0
         ratio = np.divide(plus, minus, where=(plus > 0) | (minus > 0), out=np.ones_like(plus))
-    return 1 / (1 + np.sqrt(ratio, out=ratio))
+    score: Floats = 1 / (1 + np.sqrt(ratio, out=ratio))
+    return score
 
 
 def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int, rows: Ints) -> _Rivals:
