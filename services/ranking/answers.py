@@ -81,9 +81,7 @@ def _contributions(ranking: Ranking) -> Floats:
 
 def _stability(ranking: Ranking) -> Stability:
     result = ranking.result
-    return stability.intervals(
-        result.to_ideal, result.to_anti_ideal, result.weights, result.best(_LIKELY)
-    )
+    return stability.intervals(result.distances, result.weights, result.best(_LIKELY))
 
 
 def _acceptability(answer: Answer, ranking: Ranking) -> Acceptability:
@@ -177,7 +175,7 @@ def _replicas(answer: Answer, who: Ints) -> tuple[Plan, ...]:
 
 
 def _operating_point(candidates: Candidates, index: int) -> OperatingPoint:
-    usd = float(candidates.value[index, PLACE[Metric.METRIC_USD_PER_HOUR]])
+    usd = float(candidates.usd_per_hour[index])
     return OperatingPoint(
         requests=_rate(candidates, index, Metric.METRIC_RPS_SUSTAINED),
         tokens=_rate(candidates, index, Metric.METRIC_THROUGHPUT_TOKENS_SEC),
@@ -188,7 +186,7 @@ def _operating_point(candidates: Candidates, index: int) -> OperatingPoint:
 
 def _rate(candidates: Candidates, index: int, metric: int) -> Rate | None:
     place = PLACE[metric]
-    median, worst = float(candidates.value[index, place]), candidates.span_of(index, place)[0]
+    median, worst = candidates.value_of(index, place), candidates.span_of(index, place)[0]
     return None if np.isnan(median) else Rate(median, worst)
 
 

@@ -2,21 +2,25 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import nan
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servemark.type.v1.metric_pb2 import Metric
 from servemark.type.v1.provenance_pb2 import Provenance, PurchaseOption
 from services.ranking.cells import Figure
 from services.ranking.content import ConfigRow, Price, TokenSpan, UseCase
 from services.ranking.matrix import Bools, Floats, Ints, Matrix
-from services.ranking.metrics import MEASURED, METRICS, PLACE, PRICES
+from services.ranking.metrics import MEASURED, METRICS, PLACE
 
 _THROUGHPUT = PLACE[Metric.METRIC_THROUGHPUT_TOKENS_SEC]
 _USD_PER_HOUR = PLACE[Metric.METRIC_USD_PER_HOUR]
+_USD_PER_TOKEN = PLACE[Metric.METRIC_USD_PER_MILLION_TOKENS]
+
+Number = TypeVar("Number", bound=np.generic)
 
 _MEMORY_SIZE = re.compile(r"-\d+gb$")
 
@@ -57,24 +61,45 @@ class PriceBasis:
 class Candidates:
     """The k configurations that passed the filter, in order of id, with all 15 metrics.
 
-    What is only asked of some cells, as the runs behind one, is looked up in the matrix: to copy it
-    for thousands of candidates takes longer than to rank them.
+    What is asked of all of them is looked up column by column, and what of one only in its row:
+    to copy everything for thousands of candidates takes longer than to rank them.
     """
 
     matrix: Matrix
     rows: Ints  # [k] their rows in the matrix
     price_of: dict[str, Price]  # by hardware configuration; absent where none is known
-    value: Floats  # [k, 15] NaN where there is no figure; each column lies together in memory
-    price_low: Floats  # [k, 3] the last columns by the smallest run, in the same way
-    price_high: Floats  # [k, 3]
+    usd_per_hour: Floats  # [k] NaN where no price is known
+    _values: dict[int, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.rows.size)
 
+    def of(self, column: NDArray[Number]) -> NDArray[Number]:
+        """The candidates' part[k] of a column[n] of the matrix."""
+        return column if self.rows.size == column.size else column[self.rows]
+
+    def value(self, place: int) -> Floats:
+        """The figures[k] in column `place`; NaN where there is none."""
+        found = self._values.get(place)
+        if found is None:
+            if place < len(MEASURED):
+                found = self.of(self.matrix.value[:, place])
+            else:
+                found = self._price(place, self.matrix.value)
+                # At no throughput a token has no price.
+                found[np.isinf(found)] = np.nan
+            self._values[place] = found
+        return found
+
+    def value_of(self, index: int, place: int) -> float:
+        """The figure of candidate `index` in column `place`; NaN if there is none."""
+        return float(self.value(place)[index])
+
     def sure(self, place: int) -> tuple[Floats, Floats]:
         """The least and the most[k] that the figure in column `place` may be; NaN: no figure."""
         if place < len(MEASURED):
-            return self.matrix.sure_low[self.rows, place], self.matrix.sure_high[self.rows, place]
+            low, high = self.matrix.sure_low, self.matrix.sure_high
+            return self.of(low[:, place]), self.of(high[:, place])
         return self.span(place)
 
     def sure_of(self, index: int, place: int) -> tuple[float, float]:
@@ -84,32 +109,42 @@ class Candidates:
 
     def span(self, place: int) -> tuple[Floats, Floats]:
         """The smallest and the largest run[k] in column `place`; NaN: no figure."""
+        low, high = self.matrix.low, self.matrix.high
         if place < len(MEASURED):
-            return self.matrix.low[self.rows, place], self.matrix.high[self.rows, place]
-        column = place - len(MEASURED)
-        return self.price_low[:, column], self.price_high[:, column]
+            return self.of(low[:, place]), self.of(high[:, place])
+        # At the best throughput a token costs least.
+        ends = self._price(place, high), self._price(place, low)
+        unknown = np.isnan(self.value(place))
+        for end in ends:
+            end[unknown] = np.nan
+        return ends
 
     def span_of(self, index: int, place: int) -> tuple[float, float]:
         """The smallest and the largest run of candidate `index` in column `place`."""
         if place < len(MEASURED):
             figure = self.figure(index, place)
             return (nan, nan) if figure is None else (figure.low, figure.high)
-        column = place - len(MEASURED)
-        return float(self.price_low[index, column]), float(self.price_high[index, column])
+        one = replace(
+            self,
+            rows=self.rows[index, None],
+            usd_per_hour=self.usd_per_hour[index, None],
+            _values={},
+        )
+        low, high = one.span(place)
+        return float(low[0]), float(high[0])
 
     def runs(self, place: int) -> Ints:
         """The number of runs[k] behind column `place`; 0 for a price per hour, which has none."""
         if place < len(MEASURED):
-            measured: Ints = self.matrix.runs[self.rows, place]
-            return measured
-        known: Bools = ~np.isnan(self.value[:, place])
+            return self.of(self.matrix.runs[:, place])
+        known: Bools = ~np.isnan(self.value(place))
         known &= place != _USD_PER_HOUR
-        return np.where(known, self.matrix.runs[self.rows, _THROUGHPUT], 0)
+        return np.where(known, self.of(self.matrix.runs[:, _THROUGHPUT]), 0)
 
     def runs_of(self, index: int, place: int) -> int:
         """The number of runs behind candidate `index`'s figure in column `place`."""
         if place >= len(MEASURED):
-            if place == _USD_PER_HOUR or np.isnan(self.value[index, place]):
+            if place == _USD_PER_HOUR or np.isnan(self.value_of(index, place)):
                 return 0
             place = _THROUGHPUT
         figure = self.figure(index, place)
@@ -118,19 +153,37 @@ class Candidates:
     def columns(self, places: Sequence[int]) -> tuple[Floats, Floats, Floats, Ints]:
         """Value, smallest and largest run, and runs[k, m] of some columns."""
         low, high = zip(*(self.span(place) for place in places), strict=True)
-        runs = [self.runs(place) for place in places]
         return (
-            self.value[:, list(places)],
+            np.column_stack([self.value(place) for place in places]),
             np.column_stack(low),
             np.column_stack(high),
-            np.column_stack(runs),
+            np.column_stack([self.runs(place) for place in places]),
         )
 
     def values_of(self, who: Ints, metrics: Sequence[int]) -> Floats:
         """The values[r, m] of some candidates; each column lies together in memory."""
-        places = np.array([PLACE[metric] for metric in metrics], dtype=np.int64)
-        chosen: Floats = self.value.T[np.ix_(places, who)]
+        chosen = np.empty((len(metrics), who.size))
+        for column, metric in zip(chosen, metrics, strict=True):
+            # None is clipped; only so are they not copied before.
+            np.take(self.value(PLACE[metric]), who, out=column, mode="clip")
         return chosen.T
+
+    def _price(self, place: int, figures: Floats) -> Floats:
+        """The price[k] in column `place` at the throughput in figures[n, 12] of the matrix."""
+        if place == _USD_PER_HOUR:
+            return self.usd_per_hour.copy()
+        speed = self.of(figures[:, _THROUGHPUT])
+        with np.errstate(divide="ignore"):
+            price: Floats = self.usd_per_hour / (speed * 3600.0)
+        price *= 1e6
+        if place != _USD_PER_TOKEN:
+            # Throughput counts output tokens; each of them comes with its share of the input.
+            ours, theirs = (
+                self.of(column) for column in (self.matrix.output_tokens, self.matrix.input_tokens)
+            )
+            fixed = (ours > 0) & (theirs >= 0)
+            price *= np.where(fixed, ours / np.maximum(ours + theirs, 1), np.nan)
+        return price
 
     def figure(self, index: int, place: int) -> Figure | None:
         """What is known of candidate `index`'s measured figure in column `place`, if it has one."""
@@ -167,8 +220,7 @@ def candidates_of(matrix: Matrix, rows: Ints, basis: PriceBasis) -> Candidates:
         if price is not None:
             price_of[identifier] = price
             hourly[code] = price.usd_per_hour
-    usd = hourly[hardware.codes[rows]]
-    return _with_prices(matrix, rows, price_of, usd)
+    return Candidates(matrix, rows, price_of, hourly[hardware.codes[rows]])
 
 
 def choose_price(prices: Iterable[Price], basis: PriceBasis, at_us: int) -> Price | None:
@@ -207,7 +259,9 @@ def _own_price(hardware_config_id: str, usd_per_hour: float) -> Price:
 
 def passes(matrix: Matrix, chosen: Filter, use_case: UseCase | None) -> Bools:
     """Which rows[n] pass the filter; the use case's lengths hold where it has none."""
-    keep = np.isin(matrix.provenance, chosen.provenances or (Provenance.PROVENANCE_MEASURED,))
+    keep: Bools = np.zeros(matrix.provenance.shape, dtype=np.bool_)
+    for provenance in chosen.provenances or (Provenance.PROVENANCE_MEASURED,):
+        keep |= matrix.provenance == provenance
     for column, wanted in (
         ("quantization", chosen.quantizations),
         ("cloud_provider", chosen.cloud_providers),
@@ -252,29 +306,3 @@ def _within(tokens: Ints, span: TokenSpan | None) -> Bools:
     if most:
         keep &= tokens <= most
     return keep
-
-
-def _with_prices(matrix: Matrix, rows: Ints, price_of: dict[str, Price], usd: Floats) -> Candidates:
-    """The candidates with price columns: at the best throughput a token costs least."""
-    hour, tokens, total = (PLACE[metric] for metric in PRICES)
-    measured = len(MEASURED)
-    value = np.empty((len(METRICS), rows.size))
-    # Rows are those of the matrix, so none is clipped; only so are they not copied before.
-    np.take(matrix.value.T, rows, axis=1, out=value[:measured], mode="clip")
-    low, high = np.empty((2, len(PRICES), rows.size))
-    slowest, fastest = matrix.low[rows, _THROUGHPUT], matrix.high[rows, _THROUGHPUT]
-    # Throughput counts output tokens; each of them comes with its share of the input.
-    ours, theirs = matrix.output_tokens[rows], matrix.input_tokens[rows]
-    share = np.where((ours > 0) & (theirs >= 0), ours / np.maximum(ours + theirs, 1), np.nan)
-    prices = value[measured:], low, high
-    for cells, speed in zip(prices, (value[_THROUGHPUT], fastest, slowest), strict=True):
-        cells[hour - measured] = usd
-        with np.errstate(divide="ignore"):
-            np.divide(usd, speed * 3600.0, out=cells[tokens - measured])
-        cells[tokens - measured] *= 1e6
-    # At no throughput a token has no price.
-    free = np.isinf(value[tokens])
-    for cells in prices:
-        cells[tokens - measured, free] = np.nan
-        np.multiply(cells[tokens - measured], share, out=cells[total - measured])
-    return Candidates(matrix, rows, price_of, value.T, low.T, high.T)

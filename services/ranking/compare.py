@@ -65,9 +65,10 @@ def compare(matrix: Matrix, request: CompareRequest) -> Comparison:
     kinds = tuple({int(kind) for kind in matrix.provenance[rows]})
     candidates = select(matrix, Filter(provenances=kinds), request.price_basis)
     who = np.searchsorted(candidates.rows, rows)
-    known: Bools = np.any(~np.isnan(candidates.value[who]), axis=0)
     metrics = request.metrics or tuple(
-        info.metric for place, info in enumerate(METRICS) if known[place]
+        info.metric
+        for place, info in enumerate(METRICS)
+        if not np.isnan(candidates.value(place)[who]).all()
     )
     spread = spread_of(*candidates.columns([PLACE[metric] for metric in metrics]))
     values = candidates.values_of(who, metrics)

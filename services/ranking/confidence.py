@@ -89,7 +89,7 @@ def confidence(
     Where no cell can be off, the first of the ranking is certain to be: they are drawn once.
     """
     given = topsis.rank(values, weights, maximize, normalization=normalization, bounds=bounds)
-    n, m = given.to_ideal.shape
+    _, n, m = given.distances.shape
     if spread.error.shape != (n, m) or samples < 1:
         raise ValueError(f"a spread of {spread.error.shape} for {(n, m)} cells, {samples} samples")
     inverse = dict(inverse_of or {})

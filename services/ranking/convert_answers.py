@@ -31,6 +31,7 @@ from services.ranking.convert_explanations import (
     infeasible_to_proto,
     stability_to_proto,
 )
+from services.ranking.convert_kept import merge_alternative, merge_cells
 from services.ranking.convert_options import options_to_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import explainer
@@ -92,7 +93,8 @@ def _write_recommendations(
         return
     ranking, candidates = explain.ranking, answer.candidates
     explanations = Explanations(answer, answers, ranking)
-    metrics = sorted({*ranking.criteria, *(limit.metric for limit in answer.limits), *PRICES})
+    limited = (limit.metric for limit in answer.limits)
+    metrics = tuple(sorted({*ranking.criteria, *limited, *PRICES}))
     breakdowns = _breakdowns(ranking)
     for at, (place, breakdown) in enumerate(zip(ranking.shown.tolist(), breakdowns, strict=True)):
         index = int(ranking.who[place])
@@ -100,10 +102,10 @@ def _write_recommendations(
             rank=int(ranking.rank[at]),
             score=float(ranking.result.score[place]),
             pareto_rank=int(ranking.pareto_rank[place]),
-            reasons=explain.reasons(place),
+            reasons=explain.reasons(at),
         )
-        write_alternative(message.alternative, candidates, index)
-        write_cells(message.cells, candidates, index, metrics, explain=answer.request.explain_cells)
+        merge_alternative(message.alternative, candidates, index)
+        merge_cells(message, candidates, index, metrics, explain=answer.request.explain_cells)
         for metric, (weight, value, normalized, ideal_sq, anti_ideal_sq) in breakdown:
             message.breakdown.add(
                 metric=Metric.ValueType(metric),
@@ -164,7 +166,7 @@ def _write_limit_checks(
         check.limit.metric = Metric.ValueType(verdicts.limit.metric)
         check.limit.limit = verdicts.limit.bound
         if verdict != UNKNOWN:
-            check.value = float(screened.candidates.value[index, place])
+            check.value = screened.candidates.value_of(index, place)
 
 
 def _write_excluded(message: ExcludedAlternative, screened: Screened, index: int) -> None:

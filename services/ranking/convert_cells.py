@@ -64,7 +64,7 @@ def _add_price(
 ) -> Cell | None:
     """The cell of a price; None where no figure is known of the metric."""
     place = PLACE[metric]
-    value = float(candidates.value[index, place])
+    value = candidates.value_of(index, place)
     if isnan(value):
         return None
     least, most = candidates.span_of(index, place)

@@ -21,7 +21,7 @@ def write_dominance(
     message.config_id = candidates.row(better).config_id
     for metric, share in zip(metrics, relative.tolist(), strict=True):
         place = PLACE[metric]
-        theirs, its = (float(candidates.value[index, place]) for index in (worse, better))
+        theirs, its = (candidates.value_of(index, place) for index in (worse, better))
         message.margins.add(
             metric=Metric.ValueType(metric),
             value=its,

@@ -20,6 +20,7 @@ from services.ranking.answers import Answers
 from services.ranking.contributions import BASELINE
 from services.ranking.convert_alternatives import limits_to_proto, write_alternative
 from services.ranking.convert_dominance import write_dominance
+from services.ranking.convert_kept import merge_alternative
 from services.ranking.recommend import Answer, Ranking
 from services.ranking.shortfall import Shortfall
 from services.ranking.stability import NOBODY
@@ -61,7 +62,7 @@ class Explanations:
         worse, better = int(who[place]), int(who[found.by[entry]])
         margins = found.margins[entry]
         write_dominance(message, candidates, worse, better, self.ranking.criteria, margins)
-        write_alternative(message.alternative, candidates, better)
+        merge_alternative(message.alternative, candidates, better)
 
     def _write_confidence(self, message: Confidence, found: confidence.Confidence, at: int) -> None:
         """How sure its place is."""

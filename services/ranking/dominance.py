@@ -74,42 +74,42 @@ def dominated_by(
     asked = np.arange(ranks.size) if rows is None else np.unique(np.asarray(rows, dtype=np.int64))
     dominated, front = asked[ranks[asked] > 1], np.flatnonzero(ranks == 1)
     # Transposed, as numpy works faster down whole columns than along rows of a few cells.
-    signed = np.where(up, matrix, -matrix).T.copy()
+    better, worse = (np.where(up, matrix[who], -matrix[who]).T for who in (front, dominated))
     by = np.empty(dominated.size, dtype=np.int64)
+    margins = np.empty((dominated.size, up.size))
     step = max(1, BLOCK_PAIRS // max(1, front.size))
     for start in range(0, dominated.size, step):
         block = slice(start, start + step)
-        by[block] = _clearest(signed, dominated[block], front)
-    return Dominance(dominated, by, _margins(signed, by, dominated).T)
+        member, its = _clearest(better, worse[:, block])
+        by[block], margins[block] = front[member], its.T
+    return Dominance(dominated, by, margins)
 
 
-def _clearest(signed: Floats, dominated: Ints, front: Ints) -> Ints:
-    """The front member over each of dominated[b]; of signed[m, n] more is better."""
-    at_least: Bools = np.ones((dominated.size, front.size), dtype=np.bool_)
-    for column in signed:
-        at_least &= column[front] >= column[dominated, None]
+def _clearest(better: Floats, worse: Floats) -> tuple[Ints, Floats]:
+    """Which of better[m, f], the front, is over each of worse[m, b], and its margins[m, b]; of both
+    more is better."""
+    at_least: Bools = np.ones((worse.shape[1], better.shape[1]), dtype=np.bool_)
+    for column, floor in zip(better, worse[..., None], strict=True):
+        at_least &= column >= floor
     # At least as good everywhere is enough: one equal to a front member is on the front itself.
     place, member = np.nonzero(at_least)
-    margins = _margins(signed, front[member], dominated[place])
+    margins = _margins(better[:, member], worse[:, place])
     # Added up criterion by criterion, for np.sum may pair them up differently in a small block.
     total = np.zeros(place.size)
     for row in margins:
         total += row
     best = _first_of_each(place, (margins.min(axis=0, initial=1), total))
-    if best.size < dominated.size:
+    if best.size < worse.shape[1]:
         raise ValueError("the ranks are not those of the values: nobody on the front dominates")
-    return front[member[best]]
+    return member[best], margins[:, best]
 
 
-def _margins(signed: Floats, better: Ints, worse: Ints) -> Floats:
+def _margins(better: Floats, worse: Floats) -> Floats:
     """The margins[m, p] of p pairs of alternatives."""
-    margins = np.empty((signed.shape[0], better.size))
-    for column, row in zip(signed, margins, strict=True):
-        a, b = column[better], column[worse]
-        larger = np.maximum(np.abs(a), np.abs(b))
-        np.maximum(larger, _LEAST, out=larger)  # two zeros have no difference to divide by zero
-        with np.errstate(over="ignore"):  # it may where the signs differ, and counts 1 there
-            np.divide(a - b, larger, out=row)
+    larger = np.maximum(np.abs(better), np.abs(worse))
+    np.maximum(larger, _LEAST, out=larger)  # two zeros have no difference to divide by zero
+    with np.errstate(over="ignore"):  # it may where the signs differ, and counts 1 there
+        margins: Floats = (better - worse) / larger
     return np.minimum(margins, 1, out=margins)
 
 
@@ -117,7 +117,14 @@ def _first_of_each(group: Ints, keys: Sequence[Floats]) -> Ints:
     """The place of the greatest of each group by the keys in turn, then the first; group rises."""
     left = np.arange(group.size)
     for key in keys:
-        begins = np.diff(group[left], prepend=-1) > 0
+        begins = _begins(group[left])
         greatest = np.maximum.reduceat(key[left], np.flatnonzero(begins))
         left = left[key[left] == greatest[np.cumsum(begins) - 1]]
-    return left[np.diff(group[left], prepend=-1) > 0]
+    return left[_begins(group[left])]
+
+
+def _begins(group: Ints) -> Bools:
+    """Which[p] are the first of their group."""
+    first: Bools = np.ones(group.size, dtype=np.bool_)
+    np.not_equal(group[1:], group[:-1], out=first[1:])
+    return first

@@ -65,11 +65,10 @@ def judge(candidates: Candidates, limit: Limit) -> Verdicts:
 def _own(candidates: Candidates, place: int, bound: float) -> Ints:
     """The verdicts[k] from what the figure in one column surely is."""
     least, most = candidates.sure(place)
-    # Comparisons with NaN are false, so what was not measured falls through to UNKNOWN.
     if METRICS[place].maximize:
         met, missed = least >= bound, most < bound
     else:
         met, missed = most <= bound, least > bound
-    verdict = np.select([met, missed, np.isnan(least) | np.isnan(most)], [MET, MISSED, UNKNOWN], 0)
-    verdict[verdict == 0] = UNCERTAIN
-    return verdict.astype(np.int64)
+    verdict = np.where(met, MET, np.where(missed, MISSED, UNCERTAIN))
+    verdict[np.isnan(least) | np.isnan(most)] = UNKNOWN
+    return verdict

@@ -6,6 +6,7 @@ and their number; see `cells`. What was not measured is NaN; nothing is ever fil
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,8 @@ class Matrix:
     sure_high: Floats  # [n, 12]
     prices: Mapping[str, tuple[Price, ...]] = field(default_factory=dict)
     use_cases: Mapping[str, UseCase] = field(default_factory=dict)
+    kept: dict[Any, bytes] = field(default_factory=dict)
+    """Messages about its rows, see `convert_kept`; no part of what the matrix says."""
 
     @property
     def rows(self) -> tuple[ConfigRow, ...]:

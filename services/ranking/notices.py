@@ -44,12 +44,13 @@ def notices_of(
             else "No criterion that counts tells the alternatives apart, so neither do the scores."
         )
         found.append(Message(Notice.KIND_DEGENERATE, text))
+    clipped = result.clipped_counts()
     for place, (label, metric) in enumerate(zip(labels, metrics, strict=True)):
         if result.constant[place] and not result.degenerate:
-            same = "count as the same" if result.clipped[:, place].any() else "are the same"
+            same = "count as the same" if clipped[place] else "are the same"
             text = f"All values of {label} {same}; it cannot tell the alternatives apart."
             found.append(Message(Notice.KIND_CRITERION_CONSTANT, text, metric))
-        count = int(result.clipped[:, place].sum())
+        count = int(clipped[place])
         if count:
             text = (
                 f"{count} of {result.kept.size} values of {label} lie outside the reference "
@@ -73,7 +74,7 @@ def nothing_left(screened: Screened) -> Message:
 
 def not_measured(candidates: Candidates, who: Ints) -> list[Message]:
     """The notice that some of the candidates `who` were not measured, if so."""
-    kinds = candidates.matrix.provenance[candidates.rows[who]]
+    kinds = candidates.of(candidates.matrix.provenance)[who]
     count = int((kinds != Provenance.PROVENANCE_MEASURED).sum())
     if not count:
         return []

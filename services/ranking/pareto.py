@@ -76,7 +76,7 @@ def ranks_of(values: npt.ArrayLike, maximize: npt.ArrayLike, rows: npt.ArrayLike
     ranks = np.zeros(matrix.shape[0], dtype=np.int64)
     above = np.arange(ranks.size)
     if asked.size * _FEW <= ranks.size:
-        above = _at_least_as_good(np.where(up, matrix, -matrix).T.copy(), asked)
+        above = _at_least_as_good(matrix, up, asked)
     ranks[above] = pareto_rank(matrix[above], up)
     return ranks
 
@@ -100,22 +100,28 @@ def dominators(values: npt.ArrayLike, maximize: npt.ArrayLike, row: int) -> Ints
     return np.flatnonzero(complete & at_least & better)
 
 
-def _at_least_as_good(signed: Floats, asked: Ints) -> Ints:
-    """The alternatives, rising, that are nowhere worse than one of asked[k]; signed[m, n]: more is
-    better. Comparisons with NaN are false, so of the incomplete only those that are asked for."""
-    found: Bools = np.zeros(signed.shape[1], dtype=np.bool_)
+def _at_least_as_good(matrix: Floats, up: Bools, asked: Ints) -> Ints:
+    """The alternatives, rising, that are nowhere worse than one of asked[k].
+
+    Comparisons with NaN are false, so of the incomplete only those that are asked for.
+    """
+    found: Bools = np.zeros(matrix.shape[0], dtype=np.bool_)
     found[asked] = True
-    floor = np.fmin.reduce(signed[:, asked], axis=1, initial=np.inf)
     # Most are worse somewhere than whoever is the worst there of those that are asked for.
-    left = np.arange(signed.shape[1])
-    for column, least in zip(signed, floor.tolist(), strict=True):
-        left = left[column[left] >= least]
+    left = np.arange(matrix.shape[0])
+    for column, more in zip(matrix.T, up.tolist(), strict=True):
+        whose, theirs = column[left], column[asked]
+        if more:
+            left = left[whose >= np.fmin.reduce(theirs, initial=np.inf)]
+        else:
+            left = left[whose <= np.fmax.reduce(theirs, initial=-np.inf)]
+    ours, theirs = (np.where(up, matrix[rows], -matrix[rows]).T for rows in (left, asked))
     step = max(1, _BLOCK_PAIRS // max(1, left.size))
     for start in range(0, asked.size, step):
-        block = asked[start : start + step, None]
-        at_least: Bools = np.ones((block.size, left.size), dtype=np.bool_)
-        for column in signed:
-            at_least &= column[left] >= column[block]
+        block = theirs[:, start : start + step, None]
+        at_least: Bools = np.ones((block.shape[1], left.size), dtype=np.bool_)
+        for column, floor in zip(ours, block, strict=True):
+            at_least &= column >= floor
         found[left[at_least.any(axis=0)]] = True
     return np.flatnonzero(found)
 

@@ -131,7 +131,7 @@ def _weights(
     kept = [
         (metric, weight)
         for metric, weight in asked
-        if not np.isnan(candidates.value[:, PLACE[metric]]).all()
+        if not np.isnan(candidates.value(PLACE[metric])).all()
     ]
     if len(candidates):
         for metric in sorted({metric for metric, _ in asked} - {metric for metric, _ in kept}):

@@ -31,9 +31,9 @@ def establish(matrix: Matrix, minimum: int) -> dict[tuple[str, int], Reference]:
         if not open_metrics:
             continue
         candidates = select(matrix, Filter(), PriceBasis(), use_case)
-        values = candidates.value[_within_limits(candidates, use_case)]
+        within = _within_limits(candidates, use_case)
         for info in open_metrics:
-            column = values[:, PLACE[info.metric]]
+            column = candidates.value(PLACE[info.metric])[within]
             known = column[np.isfinite(column)]
             if known.size:
                 before = found.get((key, info.metric))

@@ -72,7 +72,7 @@ class Screened:
         if reason == ExclusionReason.EXCLUSION_REASON_PRICE_UNKNOWN:
             return "No price is known, so it cannot be held against the budget"
         if reason == ExclusionReason.EXCLUSION_REASON_OVER_BUDGET:
-            usd = float(self.candidates.value[index, PLACE[metric]])
+            usd = float(self.candidates.usd_per_hour[index])
             most = self.max_usd_per_hour or 0.0
             return (
                 f"Costs {figure(metric, usd, beside=most)}; "
@@ -124,7 +124,7 @@ def screen(
     """
     found = []
     for metric in criteria:
-        missing: Bools = np.isnan(candidates.value[:, PLACE[metric]])
+        missing: Bools = np.isnan(candidates.value(PLACE[metric]))
         reason = ExclusionReason.EXCLUSION_REASON_CRITERION_MISSING
         found.append(Exclusion(reason, metric, missing))
     verdicts = tuple(judge(candidates, limit) for limit in limits)
@@ -145,7 +145,7 @@ def screen(
 
 def _budget(candidates: Candidates, most: float) -> list[Exclusion]:
     metric = Metric.METRIC_USD_PER_HOUR
-    usd = candidates.value[:, PLACE[metric]]
+    usd = candidates.usd_per_hour
     over, unknown = (
         ExclusionReason.EXCLUSION_REASON_OVER_BUDGET,
         ExclusionReason.EXCLUSION_REASON_PRICE_UNKNOWN,
@@ -155,17 +155,18 @@ def _budget(candidates: Candidates, most: float) -> list[Exclusion]:
 
 def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
     """How candidate `index` stands to a limit, with its figures, as a sentence without its stop."""
-    limit, verdict = verdicts.limit, verdicts.verdict[index]
+    limit, verdict = verdicts.limit, int(verdicts.verdict[index])
     place = int(verdicts.decided_by[index])
-    info = info_of(limit.metric)
+    wanted = bound(limit.metric, limit.bound)
     if verdict == UNKNOWN:
-        return f"{bound(limit.metric, limit.bound)} cannot be judged: it was not measured"
-    low, high = candidates.sure_of(index, place)
-    runs = candidates.runs_of(index, place)
+        return f"{wanted} cannot be judged: it was not measured"
     figure = candidates.figure(index, place)
+    if figure is None:
+        (low, high), runs = candidates.span_of(index, place), candidates.runs_of(index, place)
+    else:
+        (low, high), runs = figure.sure, figure.runs
     whole = _not_of_runs(figure)
     by = "" if place == PLACE[limit.metric] else f" (by its {METRICS[place].label})"
-    wanted = bound(limit.metric, limit.bound)
     if verdict == UNCERTAIN:
         least, most = (amount(limit.metric, end, beside=limit.bound) for end in (low, high))
     if verdict == UNCERTAIN and by:
@@ -175,7 +176,7 @@ def limit_text(candidates: Candidates, verdicts: Verdicts, index: int) -> str:
         return f"{wanted} is uncertain{by}: {least} to {most} {whole or f'over {runs} runs'}"
     kept = verdict != MISSED
     # Kept means that even the worst run is within, missed that even the best is not.
-    at_most = kept != info.maximize
+    at_most = kept != info_of(limit.metric).maximize
     telling = amount(limit.metric, high if at_most else low, beside=limit.bound)
     says = f"{'Keeps' if kept else 'Misses'} {wanted}{by}:"
     if whole:

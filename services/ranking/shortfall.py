@@ -27,8 +27,9 @@ def shortfall(answer: Answer) -> Shortfall | None:
     most = screened.max_usd_per_hour
     if answer.ranking is not None or not (screened.verdicts or most is not None):
         return None
-    criteria = np.array([PLACE[metric] for metric, _ in answer.weights], dtype=np.int64)
-    complete: Bools = ~np.any(np.isnan(candidates.value[:, criteria]), axis=1)
+    complete: Bools = np.ones(len(candidates), dtype=np.bool_)
+    for metric, _ in answer.weights:
+        complete &= ~np.isnan(candidates.value(PLACE[metric]))
     who = np.flatnonzero(complete)
     limits, violated, actual = list[Limit](), list[Bools](), list[Floats]()
     accepted = (MET, UNCERTAIN) if answer.request.accept_uncertain else (MET,)
@@ -42,7 +43,7 @@ def shortfall(answer: Answer) -> Shortfall | None:
         telling = high if up == answer.request.accept_uncertain else low
         actual.append(telling[who])
     if most is not None:
-        usd = candidates.value[who, PLACE[Metric.METRIC_USD_PER_HOUR]]
+        usd = candidates.usd_per_hour[who]
         limits.append(Limit(Metric.METRIC_USD_PER_HOUR, most))
         violated.append(~(usd <= most))
         actual.append(usd)

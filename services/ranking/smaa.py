@@ -154,8 +154,8 @@ def _field(
         group=np.argsort(order)[group],
         size=size[order],
         front=front[leaders],
-        to_ideal=given.to_ideal[np.ix_(kept[leaders], active)],
-        to_anti=given.to_anti_ideal[np.ix_(kept[leaders], active)],
+        to_ideal=given.distances[0][np.ix_(kept[leaders], active)],
+        to_anti=given.distances[1][np.ix_(kept[leaders], active)],
         weights=given.weights[active],
     )
 

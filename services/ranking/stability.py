@@ -30,7 +30,6 @@ below 0, B(e,f) and Q(f), with B its polar form. The two are linear in the parts
 one product of matrices gives them for everybody.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +46,7 @@ _TOGETHER = 1e-9  # who gets ahead within this much of an end gets ahead at it
 _BEYOND = 1e-6  # how far beyond an end is just beyond
 _FEW = 128  # so many alternatives need not be told apart before
 _ROUNDS = 3  # of those, before all that are left are looked at
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 16_384  # whose coefficients are looked at together: 3 MiB for six criteria
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +65,13 @@ class Stability:
     """[m] the row that wins if the weight is a little more than high; NOBODY if high is 1."""
 
 
-def intervals(
-    to_ideal: npt.ArrayLike, to_anti_ideal: npt.ArrayLike, weights: npt.ArrayLike, best: int | Ints
-) -> Stability:
+def intervals(distances: npt.ArrayLike, weights: npt.ArrayLike, best: int | Ints) -> Stability:
     """The interval of each weight in which row best[0] stays first.
 
-    to_ideal[n, m] and to_anti_ideal[n, m] are the parts of D+² and D-² before they are weighted, as
-    `topsis.rank` gives them. weights[m] ≥ 0 in any scale are those in use, with which the winner
-    has the highest score, alone or with others. The rows of others that score high may follow it in
-    best[b]: they change no answer, and with some dozens of them it is found sooner.
+    distances[2, n, m] are the parts of D+² and D-² before they are weighted, as `topsis.rank` gives
+    them. weights[m] ≥ 0 in any scale are those in use, with which the winner has the highest score,
+    alone or with others. The rows of others that score high may follow it in best[b]: they change
+    no answer, and with some dozens of them it is found sooner.
 
     - Who ties with the winner does not end its interval until it scores above. So the interval may
       end at the weight as it is, on either side or both.
@@ -91,7 +88,8 @@ def intervals(
     their scores are the weights. The third has 6/10 of the way behind it by both: it scores 0.6
     whatever the weights, and wins until one of them is more than that.
 
-    >>> found = intervals([[0, 1], [1, 0], [0.16, 0.16]], [[1, 0], [0, 1], [0.36, 0.36]], [1, 1], 2)
+    >>> to_ideal, to_worst = [[0, 1], [1, 0], [0.16, 0.16]], [[1, 0], [0, 1], [0.36, 0.36]]
+    >>> found = intervals([to_ideal, to_worst], [1, 1], 2)
     >>> found.low.round(12).tolist(), found.high.round(12).tolist()
     ([0.4, 0.4], [0.6, 0.6])
     >>> found.below.tolist(), found.above.tolist()
@@ -99,9 +97,9 @@ def intervals(
     """
     first = np.atleast_1d(best)
     winner = int(first[0])
-    plus, minus, w = _checked(to_ideal, to_anti_ideal, weights, winner)
+    parts, w = _checked(distances, weights, winner)
     share = w / w.sum()
-    rivals, down, up = _who_matters(plus, minus, w, winner, np.sort(first))
+    rivals, down, up = _who_matters(parts, w, winner, np.sort(first))
     low, high = down.max(axis=1, initial=-np.inf), up.min(axis=1, initial=np.inf)
     above, below = np.full((2, w.size), NOBODY)
     for j in range(w.size):
@@ -159,51 +157,38 @@ def _score(u: Floats, own: Floats, rest: Floats) -> Floats:
     return score
 
 
-def _rivals(plus: Floats, minus: Floats, w: Floats, winner: int, rows: Ints) -> _Rivals:
+def _rivals(parts: Floats, w: Floats, winner: int, rows: Ints) -> _Rivals:
     """These rows[k], all of them complete, and the winner."""
-    taken = np.append(rows, winner)
-    own = np.stack([plus[:, taken], minus[:, taken]])
+    own = parts[:, :, np.append(rows, winner)]
     others = 1 - np.eye(w.size)
     total = w @ others  # of the others, without subtracting
     v_sq = np.square(np.divide(w[:, None] * others, total, where=total > 0, out=0 * others))
-    return _Rivals(rows, own, np.stack([_product(v_sq.T, part) for part in own]), v_sq.T)
-
-
-def _product(square: Floats, parts: Floats) -> Floats:
-    """square[m, m] @ parts[m, k], in blocks for which OpenBLAS starts no threads: where other work
-    has the cores, a product that waits for them takes a thousand times as long."""
-    found = np.empty_like(parts)
-    for block in _blocks(parts.shape[1]):
-        found[:, block] = square @ parts[:, block]
-    return found
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK_ROWS) for start in range(0, count, _BLOCK_ROWS))
+    return _Rivals(rows, own, v_sq.T @ own, v_sq.T)
 
 
 def _who_matters(
-    plus: Floats, minus: Floats, w: Floats, winner: int, first: Ints
+    parts: Floats, w: Floats, winner: int, first: Ints
 ) -> tuple[_Rivals, Floats, Floats]:
     """Those who may get ahead up to the nearest ends, and where they first do: see `_first_ahead`.
 
     All that are complete if they are few.
     """
     share = (w / w.sum())[:, None]
-    if plus.shape[1] <= _FEW:
-        complete = np.isfinite(plus).all(axis=0) & np.isfinite(minus).all(axis=0)
-        everybody = _rivals(plus, minus, w, winner, np.flatnonzero(complete))
+    _, m, n = parts.shape
+    if n <= _FEW:
+        complete = np.isfinite(parts).all(axis=(0, 1))
+        everybody = _rivals(parts, w, winner, np.flatnonzero(complete))
         return everybody, *_first_ahead(everybody, share)
-    left, own = np.arange(plus.shape[1]), (plus, minus)
+    left, own = np.arange(n), parts.reshape(2 * m, n)
     for _ in range(_ROUNDS):
-        few = _rivals(plus, minus, w, winner, first)
+        few = _rivals(parts, w, winner, first)
         down, up = _first_ahead(few, share)
         # A little more, for who gets ahead just beyond an end is named if it is the best there.
         low = down.max(axis=1, keepdims=True, initial=-np.inf) - _BEYOND
         high = up.min(axis=1, keepdims=True, initial=np.inf) + _BEYOND
         coefficients = _coefficients(few, share, low.clip(0), high.clip(max=1))
-        places, values = _below(coefficients, *own)
-        left, own = left[places], (own[0][:, places], own[1][:, places])
+        places, values = _below(coefficients, own)
+        left, own = left[places], own[:, places]
         matters = np.union1d(few.rows, left)
         if matters.size == few.rows.size:
             return few, down, up
@@ -211,20 +196,20 @@ def _who_matters(
             break
         # Who is farthest ahead of the winner up to those ends gives nearer ones.
         first = np.union1d(few.rows, left[values.argmin(axis=1)])
-    rivals = _rivals(plus, minus, w, winner, matters)
+    rivals = _rivals(parts, w, winner, matters)
     return rivals, *_first_ahead(rivals, share)
 
 
-def _below(coefficients: Floats, plus: Floats, minus: Floats) -> tuple[Ints, Floats]:
+def _below(coefficients: Floats, own: Floats) -> tuple[Ints, Floats]:
     """The places[p], rising, where a product[c] with the coefficients is below 0, and those[c, p].
 
     There is none where something is not complete.
     """
     places, values = [], []
-    for block in _blocks(plus.shape[1]):
-        product = coefficients @ np.concatenate([plus[:, block], minus[:, block]])
-        found = np.flatnonzero((product < 0).any(axis=0))
-        places.append(block.start + found)
+    for start in range(0, own.shape[1], _BLOCK_ROWS):
+        product = coefficients @ own[:, start : start + _BLOCK_ROWS]
+        found = np.flatnonzero(product.min(axis=0) < 0)
+        places.append(start + found)
         values.append(product[:, found])
     return np.concatenate(places), np.concatenate(values, axis=1)
 
@@ -278,19 +263,15 @@ def _edges(rivals: _Rivals, share: Floats) -> Floats:
 
 
 def _checked(
-    to_ideal: npt.ArrayLike, to_anti_ideal: npt.ArrayLike, weights: npt.ArrayLike, winner: int
-) -> tuple[Floats, Floats, Floats]:
-    """The parts[m, n] and the weights, of which the largest is 1, as arrays that fit together."""
-    plus = np.asarray(to_ideal, dtype=np.float64)
-    minus = np.asarray(to_anti_ideal, dtype=np.float64)
+    distances: npt.ArrayLike, weights: npt.ArrayLike, winner: int
+) -> tuple[Floats, Floats]:
+    """The parts[2, m, n], and the weights, the largest of which is 1."""
+    parts = np.asarray(distances, dtype=np.float64)
     w = np.asarray(weights, dtype=np.float64)
-    if plus.ndim != 2 or plus.shape != minus.shape or w.shape != plus.shape[1:]:
-        raise ValueError(
-            f"to_ideal {plus.shape} and to_anti_ideal {minus.shape} need one column per weight "
-            f"{w.shape}"
-        )
+    if parts.ndim != 3 or len(parts) != 2 or w.shape != parts.shape[2:]:
+        raise ValueError(f"distances {parts.shape} need two parts for each weight of {w.shape}")
     if not (np.isfinite(w).all() and (w >= 0).all() and (w > 0).any()):
         raise ValueError(f"weights {w.tolist()} are not finite and ≥ 0 with one above 0")
-    if not (np.isfinite(plus[winner]).all() and np.isfinite(minus[winner]).all()):
+    if not np.isfinite(parts[:, winner]).all():
         raise ValueError(f"row {winner} takes no part, so it cannot win")
-    return np.ascontiguousarray(plus.T), np.ascontiguousarray(minus.T), w / w.max()
+    return np.ascontiguousarray(parts.transpose(0, 2, 1)), w / w.max()

@@ -90,11 +90,10 @@ class TopsisResult:
     """[m] the best value of each criterion in the caller's units; NaN if nobody takes part."""
     anti_ideal: Floats
     """[m] the worst value of each criterion in the caller's units; NaN if nobody takes part."""
-    to_ideal: Floats
-    """[n, m] squared distances of r from each criterion's best r, before they are weighted, so that
-    no weight has a say in them; NaN for excluded alternatives. Each column lies together."""
-    to_anti_ideal: Floats
-    """[n, m] those from the worst r, likewise."""
+    distances: Floats
+    """[2, n, m] squared distances of r from each criterion's best r, and from its worst, before
+    they are weighted, so that no weight has a say in them; NaN for excluded alternatives. Each
+    column lies together in memory."""
     missing: Bools
     """[n, m] cells without a value (NaN)."""
     infinite: Bools
@@ -133,12 +132,21 @@ class TopsisResult:
     @property
     def ideal_sq(self) -> Floats:
         """[n, m] each criterion's part of D+²; a row's sum is D+². NaN where one is excluded."""
-        return self.to_ideal * np.square(self.weights)
+        to_ideal: Floats = self.distances[0]
+        return to_ideal * np.square(self.weights)
 
     @property
     def anti_ideal_sq(self) -> Floats:
         """[n, m] each criterion's part of D-²; a row's sum is D-². NaN where one is excluded."""
-        return self.to_anti_ideal * np.square(self.weights)
+        to_anti_ideal: Floats = self.distances[1]
+        return to_anti_ideal * np.square(self.weights)
+
+    def clipped_counts(self) -> Ints:
+        """How many values[m] of each criterion were clipped."""
+        if self._given.bounds is None:
+            return np.zeros(self.weights.size, dtype=np.int64)
+        counts: Ints = np.count_nonzero(self.clipped, axis=0)
+        return counts
 
     def best(self, count: int | None) -> Ints:
         """The first `count` of `order`; None: all. Of few among many, the others are not sorted."""
@@ -163,10 +171,9 @@ class TopsisResult:
         found[:, self.excluded[rows]] = np.nan
         return found.T
 
-    def parts_of(self, rows: Ints) -> tuple[Floats, Floats]:
-        """`ideal_sq` and `anti_ideal_sq`[k, m] of some rows."""
-        squares = np.square(self.weights)
-        return self.to_ideal[rows] * squares, self.to_anti_ideal[rows] * squares
+    def parts_of(self, rows: Ints) -> Floats:
+        """`ideal_sq` and `anti_ideal_sq`[2, k, m] of some rows."""
+        return self.distances[:, rows] * np.square(self.weights)
 
 
 def rank(
@@ -243,8 +250,7 @@ def rank(
         weights=relative / relative.sum(),
         ideal=ideal if kept.size else np.full(m, np.nan),
         anti_ideal=anti_ideal if kept.size else np.full(m, np.nan),
-        to_ideal=parts[0].T,
-        to_anti_ideal=parts[1].T,
+        distances=parts.transpose(0, 2, 1),
         missing=missing,
         infinite=infinite,
         excluded=excluded,

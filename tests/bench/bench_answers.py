@@ -131,7 +131,7 @@ def stability_1000x8(bench: Bench) -> Figure:
 
     def ours() -> stability.Stability:
         result = topsis.rank(values, weights, maximize)
-        return stability.intervals(result.to_ideal, result.to_anti_ideal, weights, result.best(64))
+        return stability.intervals(result.distances, weights, result.best(64))
 
     def end(j: int, outside: float) -> float:
         def wins(u: float) -> bool:

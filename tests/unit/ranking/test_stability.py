@@ -39,7 +39,7 @@ def scored(problem: Problem, weights: npt.ArrayLike) -> TopsisResult:
 
 def found(problem: Problem, winner: int) -> Stability:
     ranked = scored(problem, problem.weights)
-    return intervals(ranked.to_ideal, ranked.to_anti_ideal, problem.weights, winner)
+    return intervals(ranked.distances, problem.weights, winner)
 
 
 def of(values: list[list[float]], weights: list[float], winner: int) -> Stability:
@@ -164,19 +164,15 @@ def test_incomplete_alternatives_take_no_part() -> None:
 
 def test_what_does_not_fit_together_is_refused() -> None:
     square = [[1, 2], [3, 4]]
-    for plus, minus, weights in (
-        (square, square, [1]),
-        (square, [[1, 2]], [1, 1]),
-        ([1, 2], [1, 2], [1, 1]),
-    ):
-        with pytest.raises(ValueError, match="one column per weight"):
-            intervals(plus, minus, weights, 0)
+    for distances, weights in (([square] * 2, [1]), ([square], [1, 1]), ([[1, 2]] * 2, [1, 1])):
+        with pytest.raises(ValueError, match="two parts for each weight"):
+            intervals(distances, weights, 0)
     for bad in ([0.0, 0.0], [1.0, -1.0], [1.0, NAN], [1.0, math.inf]):
         with pytest.raises(ValueError, match="finite and ≥ 0"):
-            intervals(square, square, bad, 0)
+            intervals([square] * 2, bad, 0)
     parts = [[NAN, NAN], [1.0, 2.0]]
     with pytest.raises(ValueError, match="takes no part"):
-        intervals(parts, parts, [1, 1], 0)
+        intervals([parts] * 2, [1, 1], 0)
 
 
 @pytest.mark.parametrize("normalization", list(Normalization))
@@ -262,7 +258,7 @@ def test_of_many_alternatives_those_that_are_not_solved_for_change_nothing(
         values[rng.random(values.shape) < 0.01] = np.nan
         weights, maximize = rng.uniform(0, 1, m) ** 3 + 1e-3, rng.random(m) < 0.5
         ranked = rank(values, weights, maximize, normalization=normalization)
-        arguments = ranked.to_ideal, ranked.to_anti_ideal, weights
+        arguments = ranked.distances, weights
         some = intervals(*arguments, ranked.best((1, 5, 64)[case % 3]))
         with monkeypatch.context() as patch:
             patch.setattr(stability, "_FEW", values.size)

@@ -107,7 +107,7 @@ def test_a_price_counts_from_its_first_instant_until_before_its_end() -> None:
 
     def usd(at_us: int | None) -> float:
         found = select(matrix, Filter(), PriceBasis(at_us=at_us))
-        return float(found.value[0, PLACE[USD_HOUR]])
+        return float(found.value_of(0, PLACE[USD_HOUR]))
 
     assert usd(None) == usd(MADE_AT_US) == 6.0
     assert usd(MADE_AT_US - 1) == 4.0
@@ -119,7 +119,7 @@ def test_the_price_of_tokens_is_that_of_the_hour_over_the_tokens_of_the_hour() -
     matrix = matrix_of([config(1, throughput_tokens_sec=(500.0, 1000.0, 2000.0))], [price(3.6)])
     found = select(matrix, Filter(), PriceBasis())
     place = PLACE[USD_TOKENS]
-    assert found.value[0, place] == pytest.approx(1.0)
+    assert found.value_of(0, place) == pytest.approx(1.0)
     assert found.span_of(0, place) == pytest.approx((0.5, 2.0))
     assert found.runs_of(0, place) == 3
 
@@ -133,7 +133,7 @@ def test_the_price_of_all_tokens_spreads_over_the_input_too() -> None:
     ]
     found = select(matrix_of(rows, [price(3.6)]), Filter(), PriceBasis())
     place = PLACE[Metric.METRIC_USD_PER_MILLION_TOTAL_TOKENS]
-    np.testing.assert_allclose(found.value[:, place], [0.25, 1.0, np.nan, np.nan])
+    np.testing.assert_allclose(found.value(place), [0.25, 1.0, np.nan, np.nan])
     assert found.runs(place).tolist() == [1, 1, 0, 0]
 
 
@@ -141,9 +141,9 @@ def test_without_a_price_or_a_throughput_tokens_have_no_price() -> None:
     place = PLACE[USD_TOKENS]
     unpriced = select(matrix_of([config(1, throughput_tokens_sec=1.0)]), Filter(), PriceBasis())
     stalled = matrix_of([config(1, throughput_tokens_sec=0.0), config(2)], [price(2.0)])
-    assert np.isnan(unpriced.value[0, place])
+    assert np.isnan(unpriced.value_of(0, place))
     found = select(stalled, Filter(), PriceBasis())
-    assert np.isnan(found.value[:, place]).all()
+    assert np.isnan(found.value(place)).all()
     assert (found.runs(place) == 0).all()
 
 
@@ -151,8 +151,10 @@ def test_single_cells_are_those_of_the_columns() -> None:
     found = select(matrix_of(ROWS, [price(3.6)]), Filter(), PriceBasis())
     places = range(len(METRICS))
     value, low, high, runs = found.columns(places)
-    np.testing.assert_array_equal(value, found.value)
     for index in range(len(found)):
+        assert [found.value_of(index, place) for place in places] == pytest.approx(
+            value[index].tolist(), rel=0, nan_ok=True
+        )
         cells = [found.span_of(index, place) for place in places]
         np.testing.assert_array_equal(cells, np.stack([low[index], high[index]], axis=1))
         assert [found.runs_of(index, place) for place in places] == runs[index].tolist()

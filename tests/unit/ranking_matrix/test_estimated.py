@@ -85,7 +85,7 @@ def test_an_estimate_is_a_candidate_with_the_figures_between() -> None:
     assert (len(candidates), notices) == (6, [])
     index, row = the_one(candidates)
     # The example of `estimate`, worked by hand there: off by 12.5 % at 8, one of three points.
-    assert candidates.value[index, PLACE[TTFT]] == pytest.approx(297.7, abs=0.05)
+    assert candidates.value_of(index, PLACE[TTFT]) == pytest.approx(297.7, abs=0.05)
     span = candidates.span_of(index, PLACE[TTFT])
     assert span == pytest.approx((297.67 / 1.125**2.353, 297.67 * 1.125**2.353), abs=0.05)
     low, high = candidates.sure(PLACE[TTFT])
@@ -93,8 +93,8 @@ def test_an_estimate_is_a_candidate_with_the_figures_between() -> None:
     figure = row.figures["ttft_p50_ms"]
     assert (figure.method, figure.runs) == (CellMethod.CELL_METHOD_INTERPOLATED, 2)
     # $3.6 an hour is $0.001 a second, for 1000 * sqrt(3) tokens.
-    assert candidates.value[index, PLACE[USD_TOKENS]] == pytest.approx(1 / 3**0.5, rel=1e-6)
-    assert np.isnan(candidates.value[index, PLACE[TPOT]])
+    assert candidates.value_of(index, PLACE[USD_TOKENS]) == pytest.approx(1 / 3**0.5, rel=1e-6)
+    assert np.isnan(candidates.value_of(index, PLACE[TPOT]))
 
 
 def test_it_says_whence_it_comes() -> None:
@@ -128,7 +128,7 @@ def test_what_was_measured_there_stays_as_it_is() -> None:
     candidates, notices = chosen(matrix)
     assert estimated(candidates) == []
     # Not even the metrics that it lacks are filled in.
-    assert np.isnan(candidates.value[5, PLACE[THROUGHPUT]])
+    assert np.isnan(candidates.value_of(5, PLACE[THROUGHPUT]))
     assert (len(candidates), notices) == (6, [])
 
 
@@ -147,7 +147,7 @@ def test_the_matrix_is_left_alone_and_rows_stay_in_order_of_their_ids() -> None:
     assert {row.model for row in map(candidates.row, range(12))} == {"acme/Model-8B"}
     for index in range(len(candidates)):
         row = candidates.row(index)
-        value = candidates.value[index, PLACE[TTFT]]
+        value = candidates.value_of(index, PLACE[TTFT])
         assert value == row.figures["ttft_p50_ms"].value
         at = candidates.rows[index]
         names = candidates.matrix.names["framework"]
@@ -203,7 +203,7 @@ def test_a_metric_without_a_curve_of_its_own_is_left_out() -> None:
     candidates, notices = chosen(matrix_of(rows))
     index, row = the_one(candidates)
     assert sorted(row.figures) == ["throughput_tokens_sec", "ttft_p50_ms"]
-    assert np.isnan(candidates.value[index, PLACE[TPOT]])
+    assert np.isnan(candidates.value_of(index, PLACE[TPOT]))
     # Without its throughput at 1, that metric has an inner point less.
     assert {metric: found.tested for metric, found in row.estimates} == {TTFT: 3, THROUGHPUT: 2}
     assert notices == []
@@ -392,7 +392,7 @@ def test_a_point_of_the_curve_is_never_doubled_and_any_other_is_the_curves_own(
     for place, metric in enumerate((TTFT, THROUGHPUT)):
         (found,) = estimate(list(points), [[v[place]] for v in points.values()], wanted)
         assert isinstance(found, Estimate)
-        assert candidates.value[index, PLACE[metric]] == found.value
+        assert candidates.value_of(index, PLACE[metric]) == found.value
         assert candidates.span_of(index, PLACE[metric]) == (found.low, found.high)
     ends = [int(identifier_[-4:], 16) - 1 for identifier_ in row.config_ids]
     below, above = (list(points)[end] for end in ends)

@@ -27,9 +27,9 @@ def reasons(matrix: Matrix, request: Request) -> dict[int, list[str]]:
     if explain is None:
         return {}
     found = {}
-    for place, who in enumerate(explain.ranking.who):
+    for at, who in enumerate(explain.ranking.who[explain.ranking.shown]):
         number = int(explain.answer.candidates.row(int(who)).config_id[-4:], 16)
-        found[number] = explain.reasons(place)
+        found[number] = explain.reasons(at)
     return found
 
 
