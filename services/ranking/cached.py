@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any, Final
 
-from servemark.ranking.v1.recommend_pb2 import RecommendRequest, RecommendResponse
+from servemark.ranking.v1.recommend_pb2 import RecommendRequest
 from servemark.runtime import tenancy
 from servemark.runtime.cache.cache import Cache
 from servemark.runtime.cache.families import RECOMMENDATIONS
@@ -31,12 +31,12 @@ class CachedRecommendations:
         matrix: Matrix,
         request: RecommendRequest,
         context: Any,
-        rank: Callable[[Matrix, RecommendRequest], Awaitable[RecommendResponse]],
+        rank: Callable[[Matrix, RecommendRequest], Awaitable[bytes]],
     ) -> Reply:
         """The reply of this matrix."""
 
         async def read() -> bytes:
-            return (await rank(matrix, request)).SerializeToString()
+            return await rank(matrix, request)
 
         user = dict(context.invocation_metadata() or ()).get(tenancy.CALLER, "")
         # A key is of one organization; who has none may still see all, or what is public.

@@ -25,6 +25,7 @@ on which near the ends a step counts as much as in the middle; but it is infinit
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -131,6 +132,7 @@ def _shapley(
     return result
 
 
+@lru_cache(maxsize=4)
 def _coalitions(m: int) -> tuple[Floats, Floats]:
     """Who is in each coalition [m, 2^m], and its share in each Shapley value [2^m, m].
 

@@ -28,6 +28,9 @@ from services.ranking.recommend import DEFAULT_RESULTS, Request
 from services.ranking.topsis import Normalization
 
 MAX_RESULTS = 1000
+_METRICS = frozenset(Metric.values())
+_NORMALIZATIONS = frozenset(NormalizationMessage.values())
+_PROVENANCES = frozenset(Provenance.values())
 _MAX_KNOWN = 2000
 
 NORMALIZATIONS = {
@@ -123,7 +126,7 @@ def metrics_from_proto(wrong: Violations, field: str, metrics: Sequence[int]) ->
 
 def normalization_from_proto(wrong: Violations, value: int) -> Normalization:
     """The normalization; VECTOR where none is set."""
-    wrong.enum("normalization", value, NormalizationMessage.values(), required=False)
+    wrong.enum("normalization", value, _NORMALIZATIONS, required=False)
     return NORMALIZATIONS.get(NormalizationMessage.ValueType(value), Normalization.VECTOR)
 
 
@@ -160,10 +163,10 @@ def _each_once(wrong: Violations, field: str, suffix: str, metrics: Sequence[int
     seen: set[int] = set()
     for index, metric in enumerate(metrics):
         path = f"{field}[{index}]{suffix}"
-        wrong.enum(path, metric, Metric.values())
+        wrong.enum(path, metric, _METRICS)
         if metric in seen:
             wrong.add(path, f"repeats {Metric.Name(Metric.ValueType(metric))}")
-        elif metric in Metric.values():
+        elif metric in _METRICS:
             seen.add(metric)
 
 
@@ -182,7 +185,7 @@ def _filter(wrong: Violations, message: CandidateFilter) -> Filter:
     if message.max_gpu_count < 0:
         wrong.add("filter.max_gpu_count", f"is {message.max_gpu_count}; it must be 0 or more")
     for index, provenance in enumerate(message.provenances):
-        wrong.enum(f"filter.provenances[{index}]", provenance, Provenance.values())
+        wrong.enum(f"filter.provenances[{index}]", provenance, _PROVENANCES)
     return Filter(
         models=_texts(message.models),
         quantizations=_texts(message.quantizations),

@@ -106,8 +106,9 @@ def _write_recommendations(
         )
         merge_alternative(message.alternative, candidates, index)
         merge_cells(message, candidates, index, metrics, explain=answer.request.explain_cells)
+        add = message.breakdown.add
         for metric, (weight, value, normalized, ideal_sq, anti_ideal_sq) in breakdown:
-            message.breakdown.add(
+            add(
                 metric=Metric.ValueType(metric),
                 weight=weight,
                 value=value,

@@ -41,11 +41,10 @@ class Explanations:
             self._write_dominance(message.dominance, answers.dominance, place)
         if answers.contributions is not None:
             message.contributions.baseline = BASELINE
+            add = message.contributions.criteria.add
             parts = zip(self.ranking.criteria, answers.contributions[at].tolist(), strict=True)
             for metric, part in parts:
-                message.contributions.criteria.add(
-                    metric=Metric.ValueType(metric), contribution=part
-                )
+                add(metric=Metric.ValueType(metric), contribution=part)
         if answers.acceptability is not None:
             share, error = answers.acceptability.share, answers.acceptability.error
             message.acceptability.acceptability = float(share[place, 0])

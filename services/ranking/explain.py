@@ -28,6 +28,7 @@ class Explainer:
     ranking: Ranking
     best: list[float]  # [m] the best value of each criterion
     values: list[list[float]]  # [s, m]
+    leads: list[list[int]]  # [s] the criteria in which it has that, and not everybody
     losses: list[list[float]]  # [s, m] parts of D+²
     prices: list[float]  # [s] the price per million tokens, NaN where it is not known
     cheapest: float  # the lowest of all that were ranked; NaN where none is known
@@ -52,16 +53,14 @@ class Explainer:
     def _leads(self, at: int) -> list[str]:
         """The criteria in which none is better, if they tell alternatives apart."""
         count, found = self.ranking.who.size, []
-        for column, (value, best) in enumerate(zip(self.values[at], self.best, strict=True)):
-            if value != best or self.ranking.result.constant[column]:
-                continue
-            metric = self.ranking.criteria[column]
+        for column in self.leads[at]:
+            metric, best = self.ranking.criteria[column], self.best[column]
             info = info_of(metric)
             others = int((self.ranking.values[:, column] == best).sum()) - 1
             shared = f", as {others} other{'s' * (others > 1)}" if others else ""
             found.append(
                 f"{'Highest' if info.maximize else 'Lowest'} {info.label} of {count} alternatives"
-                f"{shared}: {amount(metric, value)}."
+                f"{shared}: {amount(metric, best)}."
             )
         return found
 
@@ -103,12 +102,11 @@ class Explainer:
         ]
 
     def _limits(self, who: int) -> list[str]:
-        texts = [
-            (verdicts.verdict[who] == UNCERTAIN, limit_text(self.answer.candidates, verdicts, who))
-            for verdicts in self.answer.screened.verdicts
-        ]
         # What may be broken is said before what is kept.
-        return [f"{text}." for _, text in sorted(texts, key=lambda pair: not pair[0])]
+        verdicts = sorted(
+            self.answer.screened.verdicts, key=lambda one: int(one.verdict[who]) != UNCERTAIN
+        )
+        return [f"{limit_text(self.answer.candidates, one, who)}." for one in verdicts]
 
 
 def explainer(answer: Answer) -> Explainer | None:
@@ -122,11 +120,15 @@ def explainer(answer: Answer) -> Explainer | None:
     # NaN if there is no other.
     cheapest = float(np.fmin.reduce(prices))
     losses, _ = ranking.result.parts_of(shown)
+    leads: list[list[int]] = [[] for _ in shown]
+    for at, column in np.argwhere((values[shown] == best) & ~ranking.result.constant).tolist():
+        leads[at].append(column)
     return Explainer(
         answer=answer,
         ranking=ranking,
         best=best.tolist(),
         values=values[shown].tolist(),
+        leads=leads,
         losses=losses.tolist(),
         prices=prices[shown].tolist(),
         cheapest=cheapest,

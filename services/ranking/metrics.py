@@ -103,10 +103,11 @@ def figure(metric: int, value: float, *, beside: float | None = None, digits: in
 
 def amount(metric: int, value: float, *, beside: float | None = None, digits: int = 3) -> str:
     """A figure that follows its metric's label, which says already what a price is for: `$2.69`."""
-    if beside is not None and beside != value:
-        # Figures farther apart than the last digit may be worth need not be written to be compared.
-        near = abs(value - beside) <= 10.0 ** (1 - digits) * max(abs(value), abs(beside))
-        while near and digits < 17 and rounded(value, digits) == rounded(beside, digits):
+    # Figures farther apart than the last digit may be worth need not be written to be compared.
+    if beside is not None and 0 < abs(value - beside) <= 10.0 ** (1 - digits) * (
+        abs(value) + abs(beside)
+    ):
+        while digits < 17 and rounded(value, digits) == rounded(beside, digits):
             digits += 1
     text = rounded(value, digits)
     return f"${text}" if metric in PRICES else f"{text}{info_of(metric).unit}"

@@ -74,7 +74,7 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
         response: RecommendResponse = send(reply, context)
         return response
 
-    async def _recommend(self, matrix: Matrix, request: RecommendRequest) -> RecommendResponse:
+    async def _recommend(self, matrix: Matrix, request: RecommendRequest) -> bytes:
         # None: the threads of everything else.
         threads = self._long if _takes_long(request) else None
         loop = asyncio.get_running_loop()
@@ -159,9 +159,10 @@ def _takes_long(request: RecommendRequest) -> bool:
     return answers.confidence or answers.acceptability or request.include_estimates
 
 
-def _recommend(matrix: Matrix, request: RecommendRequest) -> RecommendResponse:
+def _recommend(matrix: Matrix, request: RecommendRequest) -> bytes:
     answer = recommend(matrix, recommend_request_from_proto(request, matrix))
-    return recommend_response_to_proto(answer, answers_of(answer))
+    # The loop that everybody waits for has better to do than to serialize, and to take apart again.
+    return recommend_response_to_proto(answer, answers_of(answer)).SerializeToString()
 
 
 def _front(matrix: Matrix, request: GetParetoFrontRequest) -> GetParetoFrontResponse:

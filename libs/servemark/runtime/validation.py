@@ -6,7 +6,7 @@ rules tie two fields together. The ranges are in the protos' comments.
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -99,7 +99,7 @@ class Violations:
                 found[parsed] = None
         return list(found)
 
-    def enum(self, field: str, value: int, known: Sequence[int], *, required: bool = True) -> None:
+    def enum(self, field: str, value: int, known: Container[int], *, required: bool = True) -> None:
         """Notes `field` unless `value` is a known value (and not UNSPECIFIED, when required)."""
         if value not in known:
             self.add(field, f"has the unknown value {value}")
