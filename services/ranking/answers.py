@@ -18,7 +18,7 @@ from services.ranking.estimated import are_estimated
 from services.ranking.matrix import Floats, Ints
 from services.ranking.metrics import PLACE, info_of
 from services.ranking.notices import Message
-from services.ranking.recommend import Answer, Ranking
+from services.ranking.recommend import LIKELY, Answer, Ranking
 from services.ranking.replicas import Load, OperatingPoint, Plan, Rate, plan
 from services.ranking.shortfall import Shortfall, shortfall
 from services.ranking.smaa import Acceptability
@@ -28,10 +28,6 @@ from services.ranking.stability import Stability
 _INVERSE = {
     Metric.METRIC_USD_PER_MILLION_TOKENS: Metric.METRIC_THROUGHPUT_TOKENS_SEC,
 }
-
-
-# So many of the best are likely to tell where another one wins.
-_LIKELY = 64
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,7 +77,7 @@ def _contributions(ranking: Ranking) -> Floats:
 
 def _stability(ranking: Ranking) -> Stability:
     result = ranking.result
-    return stability.intervals(result.distances, result.weights, result.best(_LIKELY))
+    return stability.intervals(result.distances, result.weights, ranking.best[:LIKELY])
 
 
 def _acceptability(answer: Answer, ranking: Ranking) -> Acceptability:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import nan
+from math import isnan, nan
 from typing import Final, TypeVar
 
 import numpy as np
@@ -90,6 +90,11 @@ class Candidates:
                 found[np.isinf(found)] = np.nan
             self._values[place] = found
         return found
+
+    def has_any(self, place: int) -> bool:
+        """Whether any candidate has a figure in column `place`."""
+        values = self.value(place)
+        return bool(values.size) and not (isnan(values[0]) and np.isnan(values).all())
 
     def value_of(self, index: int, place: int) -> float:
         """The figure of candidate `index` in column `place`; NaN if there is none."""

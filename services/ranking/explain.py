@@ -115,7 +115,9 @@ def explainer(answer: Answer) -> Explainer | None:
     if ranking is None:
         return None
     values, shown = ranking.values, ranking.shown
-    best = np.where(ranking.maximize, values.max(axis=0), values.min(axis=0))
+    best = ranking.result.ideal
+    if ranking.bounds is not None:  # the ideal is the better of these
+        best = np.where(ranking.maximize, values.max(axis=0), values.min(axis=0))
     prices = answer.candidates.value(PLACE[_TOKEN_PRICE])[ranking.who]
     # NaN if there is no other.
     cheapest = float(np.fmin.reduce(prices))

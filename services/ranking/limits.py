@@ -10,11 +10,15 @@ within the limit means that it is met, and a lower one beyond it that it is miss
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servemark.ranking.v1.recommend_pb2 import LimitVerdict
 from services.ranking.candidates import Candidates
-from services.ranking.matrix import Bools, Ints
+from services.ranking.matrix import Bools
 from services.ranking.metrics import FAMILIES, METRICS, PLACE
+
+# Of few values: what is large fills the caches.
+Small = NDArray[np.int8]
 
 MET = LimitVerdict.LIMIT_VERDICT_MET
 MISSED = LimitVerdict.LIMIT_VERDICT_MISSED
@@ -35,15 +39,15 @@ class Verdicts:
     """How k candidates stand to one limit."""
 
     limit: Limit
-    verdict: Ints  # [k] LimitVerdict
-    decided_by: Ints  # [k] columns: the metric the verdict rests on
+    verdict: Small  # [k] LimitVerdict
+    decided_by: Small  # [k] columns: the metric the verdict rests on
 
 
 def judge(candidates: Candidates, limit: Limit) -> Verdicts:
     """The verdict of each candidate on one limit."""
     place = PLACE[limit.metric]
     verdict = _own(candidates, place, limit.bound)
-    decided_by = np.full(len(candidates), place, dtype=np.int64)
+    decided_by = np.full(len(candidates), place, dtype=np.int8)
     family = next((group for group in FAMILIES if place in group), (place,))
     unknown: Bools = verdict == UNKNOWN
     if unknown.any() and len(family) > 1:
@@ -62,13 +66,14 @@ def judge(candidates: Candidates, limit: Limit) -> Verdicts:
     return Verdicts(limit, verdict, decided_by)
 
 
-def _own(candidates: Candidates, place: int, bound: float) -> Ints:
+def _own(candidates: Candidates, place: int, bound: float) -> Small:
     """The verdicts[k] from what the figure in one column surely is."""
     least, most = candidates.sure(place)
     if METRICS[place].maximize:
         met, missed = least >= bound, most < bound
     else:
         met, missed = most <= bound, least > bound
-    verdict = np.where(met, MET, np.where(missed, MISSED, UNCERTAIN))
-    verdict[np.isnan(least) | np.isnan(most)] = UNKNOWN
+    verdict: Small = np.full(least.size, UNCERTAIN, dtype=np.int8)
+    for value, who in ((MET, met), (MISSED, missed), (UNKNOWN, np.isnan(least) | np.isnan(most))):
+        np.copyto(verdict, np.int8(value), where=who)
     return verdict

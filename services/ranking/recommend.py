@@ -32,6 +32,9 @@ from services.ranking.topsis import Normalization
 
 DEFAULT_RESULTS = 20
 
+# So many of the best are likely to tell where another one wins.
+LIKELY = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -66,7 +69,8 @@ class Ranking:
     maximize: Bools  # [m]
     bounds: Floats | None  # [m, 2], for FIXED_BOUNDS only
     result: topsis.TopsisResult
-    shown: Ints  # [s] places of the alternatives that are listed, best first
+    best: Ints  # [b ≥ s] places of the best alternatives, best first
+    shown: Ints  # [s] places of those that are listed
     rank: Ints  # [s] theirs
     pareto_rank: Ints  # [r] of those that are listed and of all that dominate them; 0: not known
 
@@ -128,11 +132,7 @@ def _weights(
 ) -> tuple[tuple[int, float], ...]:
     """The criteria somebody has a figure for, with weights that sum to 1."""
     asked = _asked(request)
-    kept = [
-        (metric, weight)
-        for metric, weight in asked
-        if not np.isnan(candidates.value(PLACE[metric])).all()
-    ]
+    kept = [(metric, weight) for metric, weight in asked if candidates.has_any(PLACE[metric])]
     if len(candidates):
         for metric in sorted({metric for metric, _ in asked} - {metric for metric, _ in kept}):
             label = info_of(metric).label
@@ -180,10 +180,12 @@ def _rank(
     notices += notices_of(result, [info_of(metric).label for metric in criteria], criteria)
     if not fixed:
         notices.append(SCORES_RELATIVE)
-    shown = result.best(request.max_results)
+    count = request.max_results
+    best = result.best(count if count is None else max(count, LIKELY))
+    shown = best[:count]
     rank = topsis.competition_ranks(result.score[shown])
     fronts = pareto.ranks_of(values, maximize, shown)
-    return Ranking(criteria, who, values, maximize, bounds, result, shown, rank, fronts)
+    return Ranking(criteria, who, values, maximize, bounds, result, best, shown, rank, fronts)
 
 
 def _bounds(

@@ -129,6 +129,11 @@ class _Rivals:
         winners = _score(u, self.own[..., -1:], self.rest[..., -1:])
         return winners - _score(u, self.own[..., :-1], self.rest[..., :-1])
 
+    def lead_now(self, share: Floats) -> Floats:
+        """The winner's score minus each rival's [k] with the weights share[m, 1] as they are."""
+        score = _closeness(*(np.square(share[:, 0]) @ self.own))
+        return score[-1] - score[:-1]
+
     def quadratic(self) -> tuple[Floats, Floats, Floats]:
         """c0, c1, c2[m, k]: D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²."""
         (p, n), (p_own, n_own) = self.rest[..., :-1], self.own[..., :-1]
@@ -150,7 +155,11 @@ class _Rivals:
 def _score(u: Floats, own: Floats, rest: Floats) -> Floats:
     """C[…] if a criterion with these parts[2, …] of D+² and D-² weighs u, and the rest 1 - u."""
     one, other = np.square(u), np.square(1 - u)
-    plus, minus = (other * r + one * o for r, o in zip(rest, own, strict=True))
+    return _closeness(*(other * r + one * o for r, o in zip(rest, own, strict=True)))
+
+
+def _closeness(plus: Floats, minus: Floats) -> Floats:
+    """C[…] for D+² and D-²; where they are both 0, nothing differs and all are level."""
     with np.errstate(divide="ignore", over="ignore"):  # infinite where the score is 0
         ratio = np.divide(plus, minus, where=(plus > 0) | (minus > 0), out=np.ones_like(plus))
     score: Floats = 1 / (1 + np.sqrt(ratio, out=ratio))
@@ -257,7 +266,7 @@ def _edges(rivals: _Rivals, share: Floats) -> Floats:
     # A rival which is level as things are has a root right there, whatever rounding makes of it.
     away = np.where(np.isnan(u), np.inf, np.abs(u - share))
     nearer = np.stack([away[0] <= away[1], away[0] > away[1]])
-    u = np.where(nearer & (np.abs(rivals.lead(share)) <= _ROUNDING), share, u)
+    u = np.where(nearer & (np.abs(rivals.lead_now(share)) <= _ROUNDING), share, u)
     u[np.isnan(u)] = 1
     return np.stack([np.zeros_like(c0), u.min(axis=0), u.max(axis=0), np.ones_like(c0)])
 
