@@ -132,7 +132,8 @@ class _Rivals:
     def lead_now(self, share: Floats) -> Floats:
         """The winner's score minus each rival's [k] with the weights share[m, 1] as they are."""
         score = _closeness(*(np.square(share[:, 0]) @ self.own))
-        return score[-1] - score[:-1]
+        lead: Floats = score[-1] - score[:-1]
+        return lead
 
     def quadratic(self) -> tuple[Floats, Floats, Floats]:
         """c0, c1, c2[m, k]: D-²[a] D+²[b] - D-²[b] D+²[a] = c0 + c1 t + c2 t²."""

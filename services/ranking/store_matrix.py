@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Text, cast, delete, func, insert, literal, select, text, tuple_
@@ -17,6 +18,10 @@ from services.ranking.tables import matrix_rows, matrix_versions, rank_reference
 
 # Any constant will do; it only has to be the same in every process that publishes a matrix.
 _PUBLISH_LOCK = 0x5E5E_0A7A
+_NEWEST = """
+    SELECT version, content_digest, alternative_count, price_boundary_at, made_at
+    FROM ranking.matrix_versions ORDER BY version DESC LIMIT 1
+"""
 _METRIC_OF = {info.column: info.metric for info in METRICS}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,8 +54,8 @@ class MatrixStore:
 
     async def newest_version(self) -> Version | None:
         """The newest version, None where there was never one."""
-        async with self._database.transaction() as connection:
-            return await _newest(connection)
+        rows = await self._database.fetch(_NEWEST)
+        return _version(rows[0]) if rows else None
 
     async def load(self) -> StoredMatrix | None:
         """The newest matrix, None where there was never one."""
@@ -102,28 +107,18 @@ class MatrixStore:
 
 
 async def _newest(connection: AsyncConnection) -> Version | None:
-    table = matrix_versions.c
-    row = (
-        await connection.execute(
-            select(
-                table.version,
-                table.content_digest,
-                table.alternative_count,
-                table.price_boundary_at,
-                table.made_at,
-            )
-            .order_by(table.version.desc())
-            .limit(1)
-        )
-    ).first()
-    if row is None:
-        return None
+    row = (await connection.execute(text(_NEWEST))).first()
+    return None if row is None else _version(row)
+
+
+def _version(row: Sequence[Any]) -> Version:
+    number, digest, count, boundary, made_at = row
     return Version(
-        number=row.version,
-        digest=row.content_digest,
-        alternative_count=row.alternative_count,
-        price_boundary_us=None if row.price_boundary_at is None else _micros(row.price_boundary_at),
-        made_at_us=_micros(row.made_at),
+        number=number,
+        digest=digest,
+        alternative_count=count,
+        price_boundary_us=None if boundary is None else _micros(boundary),
+        made_at_us=_micros(made_at),
     )
 
 

@@ -111,7 +111,13 @@ class Database:
     async def ready(self) -> bool:
         """Whether Postgres answers. Raises what the driver raises where it does not."""
         async with self.engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                # Asked every second, beside calls that wait for the same interpreter.
+                await driver.execute("SELECT 1")
+            finally:
+                if driver.is_closed():
+                    await connection.invalidate()
         return True
 
     async def close(self) -> None:
