@@ -196,7 +196,8 @@ class Candidates:
 
     def row(self, index: int) -> ConfigRow:
         """The configuration of candidate `index`."""
-        return self.matrix.rows[int(self.rows[index])]
+        row: ConfigRow = self.matrix.content.rows[self.rows[index]]
+        return row
 
     def price(self, index: int) -> Price | None:
         """The price candidate `index` was counted with."""

@@ -31,7 +31,7 @@ from services.ranking.convert_explanations import (
     infeasible_to_proto,
     stability_to_proto,
 )
-from services.ranking.convert_kept import merge_alternative, merge_cells
+from services.ranking.convert_kept import merge_facts
 from services.ranking.convert_options import options_to_proto
 from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import explainer
@@ -104,8 +104,7 @@ def _write_recommendations(
             pareto_rank=int(ranking.pareto_rank[place]),
             reasons=explain.reasons(at),
         )
-        merge_alternative(message.alternative, candidates, index)
-        merge_cells(message, candidates, index, metrics, explain=answer.request.explain_cells)
+        merge_facts(message, candidates, index, metrics, explain=answer.request.explain_cells)
         add = message.breakdown.add
         for metric, (weight, value, normalized, ideal_sq, anti_ideal_sq) in breakdown:
             add(

@@ -16,11 +16,11 @@ from services.ranking.convert_cells import write_cells
 from services.ranking.estimated import EstimatedRow
 
 _MOST_KEPT: Final = 4096
-"""Of half a kilobyte each."""
+"""Of a kilobyte each."""
 
 
 def merge_alternative(message: Alternative, candidates: Candidates, index: int) -> None:
-    """What `write_alternative` writes."""
+    """Writes what `write_alternative` writes."""
 
     def written() -> bytes:
         part = Alternative()
@@ -30,7 +30,7 @@ def merge_alternative(message: Alternative, candidates: Candidates, index: int) 
     message.MergeFromString(_kept(candidates, index, (), written))
 
 
-def merge_cells(
+def merge_facts(
     message: Recommendation,
     candidates: Candidates,
     index: int,
@@ -38,10 +38,11 @@ def merge_cells(
     *,
     explain: bool,
 ) -> None:
-    """What `write_cells` writes."""
+    """Writes candidate `index` and its cells, with their sources if `explain`."""
 
     def written() -> bytes:
         part = Recommendation()
+        write_alternative(part.alternative, candidates, index)
         write_cells(part.cells, candidates, index, metrics, explain=explain)
         return part.SerializeToString()
 
@@ -56,7 +57,7 @@ def _kept(
     if isinstance(row, EstimatedRow):
         return written()
     kept = candidates.matrix.kept
-    key = (row.config_id, candidates.price(index), what)
+    key = (row.config_id, candidates.price_of.get(row.hardware_config_id), what)
     found = kept.get(key)
     if found is None:
         if len(kept) >= _MOST_KEPT:

@@ -73,10 +73,10 @@ def ranks_of(values: npt.ArrayLike, maximize: npt.ArrayLike, rows: npt.ArrayLike
     """
     matrix, up = _checked(values, maximize)
     asked = np.asarray(rows, dtype=np.int64)
+    if asked.size * _FEW > matrix.shape[0]:
+        return pareto_rank(matrix, up)
     ranks = np.zeros(matrix.shape[0], dtype=np.int64)
-    above = np.arange(ranks.size)
-    if asked.size * _FEW <= ranks.size:
-        above = _at_least_as_good(matrix, up, asked)
+    above = _at_least_as_good(matrix, up, asked)
     ranks[above] = pareto_rank(matrix[above], up)
     return ranks
 

@@ -189,6 +189,10 @@ def _who_matters(
         complete = np.isfinite(parts).all(axis=(0, 1))
         everybody = _rivals(parts, w, winner, np.flatnonzero(complete))
         return everybody, *_first_ahead(everybody, share)
+    # Whoever is the best by one criterion gets ahead where that one counts for nearly everything.
+    champions = parts[0].argmin(axis=1)
+    champions = champions[np.isfinite(parts[:, :, champions]).all(axis=(0, 1))]
+    first = np.union1d(first, champions)
     left, own = np.arange(n), parts.reshape(2 * m, n)
     for _ in range(_ROUNDS):
         few = _rivals(parts, w, winner, first)

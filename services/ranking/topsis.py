@@ -216,7 +216,10 @@ def rank(
         raise ValueError(f"tie_break {ids.shape} needs one id per alternative")
     matrix, w = given.values, given.weights
     n, m = matrix.shape
-    missing, infinite, excluded = (np.zeros(size, np.bool_) for size in ((n, m), (n, m), n))
+    # As large as the matrix, and nearly always nothing.
+    nothing = np.broadcast_to(np.False_, (n, m))
+    missing, infinite, clipped = nothing, nothing, nothing
+    excluded = np.zeros(n, dtype=np.bool_)
     included, kept = matrix, np.arange(n)
     low, high = columns.extremes(matrix)
     if not _finite(low, high):
@@ -235,9 +238,9 @@ def rank(
         score, parts = np.full(n, np.nan), np.full((2, m, n), np.nan)
         score[kept], parts[:, :, kept] = some
 
-    clipped = np.zeros((n, m), dtype=np.bool_)
     if given.bounds is not None:
         floor, ceiling = given.bounds.T
+        clipped = np.zeros((n, m), dtype=np.bool_)
         clipped[kept] = (included < floor) | (included > ceiling)
         low, high = low.clip(floor, ceiling), high.clip(floor, ceiling)
     constant = np.equal(low, high) & (kept.size > 0)
