@@ -1,6 +1,6 @@
 """Answers of the ranking into messages."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -12,6 +12,7 @@ from servemark.ranking.v1.candidate_pb2 import (
 )
 from servemark.ranking.v1.pareto_pb2 import GetParetoFrontResponse, ParetoPoint
 from servemark.ranking.v1.recommend_pb2 import (
+    CriterionScore,
     LimitCheck,
     LimitVerdict,
     Recommendation,
@@ -28,11 +29,13 @@ from services.ranking.convert_cells import write_cells
 from services.ranking.convert_dominance import write_dominance
 from services.ranking.convert_explanations import (
     Explanations,
+    add_contributions,
     infeasible_to_proto,
     stability_to_proto,
 )
 from services.ranking.convert_kept import merge_facts
 from services.ranking.convert_options import options_to_proto
+from services.ranking.convert_packed import add_each
 from services.ranking.convert_time import time_to_proto
 from services.ranking.explain import explainer
 from services.ranking.limits import UNKNOWN
@@ -95,8 +98,7 @@ def _write_recommendations(
     explanations = Explanations(answer, answers, ranking)
     limited = (limit.metric for limit in answer.limits)
     metrics = tuple(sorted({*ranking.criteria, *limited, *PRICES}))
-    breakdowns = _breakdowns(ranking)
-    for at, (place, breakdown) in enumerate(zip(ranking.shown.tolist(), breakdowns, strict=True)):
+    for at, place in enumerate(ranking.shown.tolist()):
         index = int(ranking.who[place])
         message = into.add(
             rank=int(ranking.rank[at]),
@@ -105,30 +107,23 @@ def _write_recommendations(
             reasons=explain.reasons(at),
         )
         merge_facts(message, candidates, index, metrics, explain=answer.request.explain_cells)
-        add = message.breakdown.add
-        for metric, (weight, value, normalized, ideal_sq, anti_ideal_sq) in breakdown:
-            add(
-                metric=Metric.ValueType(metric),
-                weight=weight,
-                value=value,
-                normalized=normalized,
-                ideal_distance_sq=ideal_sq,
-                anti_ideal_distance_sq=anti_ideal_sq,
-            )
         _write_limit_checks(message.limit_checks, answer.screened, index)
         explanations.write(message, at)
+    _add_breakdowns(into, ranking)
+    if answers.contributions is not None:
+        add_contributions(into, ranking, answers.contributions)
 
 
-def _breakdowns(ranking: Ranking) -> Iterator[Iterator[tuple[int, list[float]]]]:
-    """Of each alternative that is listed, of each criterion: the metric; its weight, its value, its
-    normalized value, and its parts of the squared distances to the ideal and to the anti-ideal.
-    """
+def _add_breakdowns(into: Sequence[Recommendation], ranking: Ranking) -> None:
+    """What each criterion does to the score of each alternative that is listed."""
     result, shown = ranking.result, ranking.shown
-    values = ranking.values[shown]
-    weights = np.broadcast_to(result.weights, values.shape)
-    parts = (weights, values, result.normalized_of(shown), *result.parts_of(shown))
-    for row in np.stack(parts, axis=-1).tolist():
-        yield zip(ranking.criteria, row, strict=True)
+    parts = (ranking.values[shown], result.normalized_of(shown), *result.parts_of(shown))
+    same = [
+        CriterionScore(metric=Metric.ValueType(metric), weight=weight)
+        for metric, weight in zip(ranking.criteria, result.weights.tolist(), strict=True)
+    ]
+    doubles = ("value", "normalized", "ideal_distance_sq", "anti_ideal_distance_sq")
+    add_each(into, "breakdown", same, doubles, np.stack(parts, axis=-1))
 
 
 def front_to_proto(front: Front) -> GetParetoFrontResponse:

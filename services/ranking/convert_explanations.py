@@ -1,9 +1,10 @@
 """The answers beside a ranking, as messages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from servemark.ranking.v1.confidence_pb2 import Confidence
+from servemark.ranking.v1.contributions_pb2 import CriterionContribution
 from servemark.ranking.v1.dominance_pb2 import Dominance
 from servemark.ranking.v1.infeasible_pb2 import (
     Infeasible,
@@ -21,6 +22,8 @@ from services.ranking.contributions import BASELINE
 from services.ranking.convert_alternatives import limits_to_proto, write_alternative
 from services.ranking.convert_dominance import write_dominance
 from services.ranking.convert_kept import merge_alternative
+from services.ranking.convert_packed import add_each
+from services.ranking.matrix import Floats
 from services.ranking.recommend import Answer, Ranking
 from services.ranking.shortfall import Shortfall
 from services.ranking.stability import NOBODY
@@ -39,12 +42,6 @@ class Explanations:
         answers, place = self.answers, int(self.ranking.shown[at])
         if answers.dominance is not None and self.ranking.pareto_rank[place] > 1:
             self._write_dominance(message.dominance, answers.dominance, place)
-        if answers.contributions is not None:
-            message.contributions.baseline = BASELINE
-            add = message.contributions.criteria.add
-            parts = zip(self.ranking.criteria, answers.contributions[at].tolist(), strict=True)
-            for metric, part in parts:
-                add(metric=Metric.ValueType(metric), contribution=part)
         if answers.acceptability is not None:
             share, error = answers.acceptability.share, answers.acceptability.error
             message.acceptability.acceptability = float(share[place, 0])
@@ -83,6 +80,17 @@ def _write_replicas(message: Replicas, plan: replicas.Plan) -> None:
     for fleet, found in ((message.typical, plan.typical), (message.safe, plan.safe)):
         if found is not None:
             fleet.CopyFrom(_fleet(found))
+
+
+def add_contributions(
+    into: Sequence[Recommendation], ranking: Ranking, contributions: Floats
+) -> None:
+    """What the criteria add to the scores; contributions[s, m] of the alternatives in into[s]."""
+    messages = [message.contributions for message in into]
+    for message in messages:
+        message.baseline = BASELINE
+    same = [CriterionContribution(metric=Metric.ValueType(metric)) for metric in ranking.criteria]
+    add_each(messages, "criteria", same, ("contribution",), contributions[..., None])
 
 
 def stability_to_proto(answer: Answer, answers: Answers) -> Iterator[WeightStability]:
