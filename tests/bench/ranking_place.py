@@ -39,6 +39,8 @@ _BATCH_ROWS: Final = 10_000
 _ROWS_A_DAY: Final = 270_000
 _STREAMS: Final = 2
 _NEVER: Final = "3600"
+_IDLE_SECONDS: Final = 0.15
+"""Of processor time in a second, by all of them: what they look after anyway."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,10 @@ async def place(rows: int) -> AsyncIterator[Place]:
             "SERVEMARK_RANKING_RECONCILE_SECONDS": _NEVER,
             "SERVEMARK_RANKING_RECONCILE_WITHOUT_EVENTS_SECONDS": _NEVER,
         }
-        for service in ("catalog", "ingest"):
+        neighbours = [
             stack.enter_context(service_process(service, base, environment))
+            for service in ("catalog", "ingest")
+        ]
         with service_process("ranking", base, environment) as maker:
             await _refresh(base)
             empty = _resident(maker.pid)
@@ -103,6 +107,8 @@ async def place(rows: int) -> AsyncIterator[Place]:
             raise AssertionError("the started process made another matrix of the same results")
         if found.alternative_count != sum(len(configurations(model)) for model in FLEET):
             raise AssertionError(f"{found.alternative_count} alternatives")
+        # That it reads once more by itself shows at those whom it asks, too.
+        await _settle([process.pid, *(each.pid for each in neighbours)])
         channel = await stack.enter_async_context(_channel(base))
         yield Place(
             dsn,
@@ -143,6 +149,23 @@ async def _fill(dsn: str, target: str, plan: Plan) -> None:
     await asyncio.to_thread(
         servers.execute, dsn, "VACUUM ANALYZE ingest.benchmark_results", "CHECKPOINT"
     )
+
+
+async def _settle(pids: list[int]) -> None:
+    """Returns once these processes have done next to nothing for a second."""
+
+    def worked() -> float:
+        times = [psutil.Process(pid).cpu_times() for pid in pids]
+        return sum(each.user + each.system for each in times)
+
+    async with asyncio.timeout(120):
+        before = worked()
+        while True:
+            await asyncio.sleep(1)
+            now = worked()
+            if now - before < _IDLE_SECONDS:
+                return
+            before = now
 
 
 async def _refresh(base: int) -> Any:
