@@ -55,13 +55,11 @@ def _overrides(
         text = f"has {len(given)} entries; at most {MAX_OVERRIDES} are allowed"
         wrong.add("price_basis.overrides", text)
         return ()
-    ids = {row.hardware.casefold(): row.hardware_config_id for row in matrix.rows}
-    ids |= {identifier: identifier for identifier in ids.values()}
     found: dict[str, float] = {}
     for index, override in enumerate(given):
         field = f"price_basis.overrides[{index}]"
         name = wrong.text(f"{field}.hardware", override.hardware, max_len=256)
-        identifier = ids.get(name.casefold())
+        identifier = matrix.hardware.get(name.casefold())
         if name and identifier is None:
             wrong.add(f"{field}.hardware", f"is {name[:100]!r}, on which nothing was measured")
         elif identifier in found:

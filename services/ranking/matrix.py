@@ -75,6 +75,7 @@ class Matrix:
     sure_high: Floats  # [n, 12]
     prices: Mapping[str, tuple[Price, ...]] = field(default_factory=dict)
     use_cases: Mapping[str, UseCase] = field(default_factory=dict)
+    hardware: Mapping[str, str] = field(default_factory=dict)  # ids of the rows', by name and by id
     kept: dict[Any, bytes] = field(default_factory=dict)
     """Messages about its rows, see `convert_kept`; no part of what the matrix says."""
 
@@ -137,7 +138,14 @@ def build(
         sure_high=cells[4],
         prices={hardware: tuple(group) for hardware, group in prices.items()},
         use_cases=known,
+        hardware=hardware_of(rows),
     )
+
+
+def hardware_of(rows: Sequence[ConfigRow]) -> dict[str, str]:
+    """The ids of the rows' hardware configurations, by their names without letter case and ids."""
+    ids = {row.hardware.casefold(): row.hardware_config_id for row in rows}
+    return ids | {identifier: identifier for identifier in ids.values()}
 
 
 def cells_of(rows: Sequence[ConfigRow]) -> tuple[Floats, Ints]:

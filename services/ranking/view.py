@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from servemark.runtime.tenancy import Tenant
-from services.ranking.matrix import Floats, Matrix, NameColumn
+from services.ranking.matrix import Floats, Matrix, NameColumn, hardware_of
 
 # Organizations whose views are held: each may be as large as the matrix.
 _MOST_VIEWS: Final = 16
@@ -51,10 +51,11 @@ def seen_by(matrix: Matrix, tenant: Tenant) -> Matrix:
         # As in the whole matrix, each column lies together.
         return whole.T[:, seen].T
 
-    rows = matrix.rows
+    rows = tuple(matrix.rows[index] for index in seen)
     return replace(
         matrix,
-        content=replace(matrix.content, rows=tuple(rows[index] for index in seen)),
+        content=replace(matrix.content, rows=rows),
+        hardware=hardware_of(rows),
         names={
             name: NameColumn(column.names, column.codes[seen])
             for name, column in matrix.names.items()

@@ -4,8 +4,10 @@
 ingest RPC. The ranking is a process of its own that found its matrix in Postgres when it started.
 Six criteria, of which one is a price, two limits that most keep, 20 recommendations with all that
 is in a reply by default: dominance, contributions, stability of the weights, reasons, breakdown.
-Weights and limits are new in each request, so nothing that was calculated before can answer. Times
-are the client's, from the request to the message it reads, on a machine it shares with the service.
+Weights and limits are new in each request, so nothing that was calculated before can answer; what
+the service keeps is the bytes of the alternatives and their cells, which do not hang on either, and
+few of which differ between requests. Times are the client's, from the request to the message it
+reads, on a machine it shares with the service.
 
 `recommend.p99_ms_1e6_rows` stands next to what one does without a matrix: SQL finds the medians of
 each configuration's runs and its price, and numpy ranks them. The costs of the single answers are

@@ -6,6 +6,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from servemark.ranking.v1.candidate_pb2 import PriceBasis, PriceOverride
 from servemark.ranking.v1.compare_pb2 import CompareConfigurationsRequest
 from servemark.ranking.v1.pareto_pb2 import GetParetoFrontRequest
 from servemark.ranking.v1.ranking_pb2 import GetRankingsRequest, RefreshRankingsRequest
@@ -77,6 +78,18 @@ async def test_a_configuration_of_another_organization_is_not_there(migrated_dat
         request = CompareConfigurationsRequest(config_ids=[ids[PLATFORM], str(uuid4())])
         unknown = await failure(made.ranking.CompareConfigurations(request, metadata=said(BORG)))
         assert (no.code, no.reason) == (unknown.code, unknown.reason)
+
+
+async def test_the_machines_of_others_are_not_told_of_by_prices(migrated_database: str) -> None:
+    async with world(migrated_database) as made:
+        await _filled(made)
+        basis = PriceBasis(overrides=[PriceOverride(hardware=H100X8, usd_per_hour=1.0)])
+        for tenant in (PUBLIC, ACME):
+            no = await failure(_recommended(made, tenant, price_basis=basis))
+            assert no.code is grpc.StatusCode.INVALID_ARGUMENT
+            assert "on which nothing was measured" in str(no)
+        answer = await _recommended(made, BORG, price_basis=basis)
+        assert len(answer.recommendations) == 2
 
 
 @pytest.mark.parametrize("tenant", [PLATFORM, ACME, BORG])
