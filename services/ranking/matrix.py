@@ -113,6 +113,9 @@ def build(
     """The matrix of `content`. `made_at_us` is in microseconds since 1970."""
     rows = content.rows
     cells, runs = cells_of(rows)
+    # Many calls read them, and some are handed whole columns.
+    for cell in (*cells, runs):
+        cell.setflags(write=False)
     prices: dict[str, list[Price]] = {}
     for price in content.prices:
         prices.setdefault(price.hardware_config_id, []).append(price)
