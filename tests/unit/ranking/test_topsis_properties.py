@@ -139,6 +139,7 @@ def test_incomplete_rows_change_nothing_for_the_others(problem: Problem) -> None
         assert same(whole[kept], part)
     assert np.isnan(result.score[~kept]).all()
     assert np.isnan(result.ideal_sq[~kept]).all()
+    assert np.isnan(result.normalized[~kept]).all()
     assert not result.rank[~kept].any()
     assert same(result.order, np.flatnonzero(kept)[alone.order])
 

@@ -144,6 +144,7 @@ def test_without_a_price_or_a_throughput_tokens_have_no_price() -> None:
     assert np.isnan(unpriced.value_of(0, place))
     found = select(stalled, Filter(), PriceBasis())
     assert np.isnan(found.value(place)).all()
+    assert np.isnan(found.span(place)).all()
     assert (found.runs(place) == 0).all()
 
 

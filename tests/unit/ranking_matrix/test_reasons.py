@@ -6,6 +6,7 @@ from services.ranking.explain import explainer
 from services.ranking.limits import Limit
 from services.ranking.matrix import Matrix
 from services.ranking.recommend import Request, recommend
+from services.ranking.topsis import Normalization
 from tests.unit.ranking_matrix.builders import (
     THROUGHPUT,
     TTFT,
@@ -85,6 +86,19 @@ def test_a_lead_by_the_price_of_tokens_is_said_once() -> None:
         "On Pareto front 2: another is at least as good in every criterion.",
         "Loses most by price per million tokens: $1.001, where the best has $1.",
     ]
+
+
+def test_by_fixed_bounds_the_best_is_still_the_best_of_the_alternatives() -> None:
+    rows = [
+        config(1, ttft_p50_ms=(31.0, 31.0), throughput_tokens_sec=(900.0, 900.0)),
+        config(2, ttft_p50_ms=(90.0, 90.0), throughput_tokens_sec=(950.0, 950.0)),
+    ]
+    found = reasons(
+        matrix_of(rows), Request(weights=BOTH, normalization=Normalization.FIXED_BOUNDS)
+    )
+    assert found[1][0] == "Lowest TTFT p50 of 2 alternatives: 31 ms."
+    assert found[2][0] == "Highest throughput of 2 alternatives: 950 tokens/s."
+    assert "Loses most by TTFT p50: 90 ms, where the best has 31 ms." in found[2]
 
 
 def test_a_shared_lead_says_with_how_many() -> None:
