@@ -114,8 +114,8 @@ def build(
     rows = content.rows
     cells, runs = cells_of(rows)
     # Many calls read them, and some are handed whole columns.
-    for cell in (*cells, runs):
-        cell.setflags(write=False)
+    for columns in (cells, runs):
+        columns.setflags(write=False)
     prices: dict[str, list[Price]] = {}
     for price in content.prices:
         prices.setdefault(price.hardware_config_id, []).append(price)

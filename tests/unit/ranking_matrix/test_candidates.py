@@ -148,6 +148,13 @@ def test_without_a_price_or_a_throughput_tokens_have_no_price() -> None:
     assert (found.runs(place) == 0).all()
 
 
+def test_what_many_calls_read_none_can_change() -> None:
+    found = select(matrix_of(ROWS, [price(3.6)]), Filter(), PriceBasis())
+    for column in (found.value(0), *found.span(0), *found.sure(0), found.runs(0)):
+        with pytest.raises(ValueError, match="read-only"):
+            column[0] = 1
+
+
 def test_single_cells_are_those_of_the_columns() -> None:
     found = select(matrix_of(ROWS, [price(3.6)]), Filter(), PriceBasis())
     places = range(len(METRICS))
