@@ -149,7 +149,7 @@ def test_without_a_price_or_a_throughput_tokens_have_no_price() -> None:
 
 
 def test_what_many_calls_read_none_can_change() -> None:
-    found = select(matrix_of(ROWS, [price(3.6)]), Filter(), PriceBasis())
+    found = select(matrix_of([config(1), config(2)]), Filter(), PriceBasis())
     for column in (found.value(0), *found.span(0), *found.sure(0), found.runs(0)):
         with pytest.raises(ValueError, match="read-only"):
             column[0] = 1
