@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isnan, nan
 from typing import Final, TypeVar
 
@@ -70,6 +70,7 @@ class Candidates:
     price_of: dict[str, Price]  # by hardware configuration; absent where none is known
     usd_per_hour: Floats  # [k] NaN where no price is known
     _values: dict[int, Floats] = field(default_factory=dict)
+    _spans: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.rows.size)
@@ -117,26 +118,23 @@ class Candidates:
         low, high = self.matrix.low, self.matrix.high
         if place < len(MEASURED):
             return self.of(low[:, place]), self.of(high[:, place])
-        # At the best throughput a token costs least.
-        ends = self._price(place, high), self._price(place, low)
-        unknown = np.isnan(self.value(place))
-        for end in ends:
-            end[unknown] = np.nan
-        return ends
+        found = self._spans.get(place)
+        if found is None:
+            # At the best throughput a token costs least.
+            found = self._price(place, high), self._price(place, low)
+            unknown = np.isnan(self.value(place))
+            for end in found:
+                end[unknown] = np.nan
+            self._spans[place] = found
+        return found
 
     def span_of(self, index: int, place: int) -> tuple[float, float]:
         """The smallest and the largest run of candidate `index` in column `place`."""
         if place < len(MEASURED):
             figure = self.figure(index, place)
             return (nan, nan) if figure is None else (figure.low, figure.high)
-        one = replace(
-            self,
-            rows=self.rows[index, None],
-            usd_per_hour=self.usd_per_hour[index, None],
-            _values={},
-        )
-        low, high = one.span(place)
-        return float(low[0]), float(high[0])
+        low, high = self.span(place)
+        return float(low[index]), float(high[index])
 
     def runs(self, place: int) -> Ints:
         """The number of runs[k] behind column `place`; 0 for a price per hour, which has none."""
