@@ -108,11 +108,6 @@ class Candidates:
             return self.of(low[:, place]), self.of(high[:, place])
         return self.span(place)
 
-    def sure_of(self, index: int, place: int) -> tuple[float, float]:
-        """The least and the most that candidate `index`'s figure in column `place` may be."""
-        figure = self.figure(index, place)
-        return self.span_of(index, place) if figure is None else figure.sure
-
     def span(self, place: int) -> tuple[Floats, Floats]:
         """The smallest and the largest run[k] in column `place`; NaN: no figure."""
         low, high = self.matrix.low, self.matrix.high

@@ -49,9 +49,9 @@ def extremes(values: Floats) -> tuple[Floats, Floats]:
     n, m = values.shape
     if n == 0:
         return np.zeros(m), np.zeros(m)
-    low, high = np.full(m, np.inf), np.full(m, -np.inf)
     if values.flags.f_contiguous:  # nothing has to be transposed
         return values.min(axis=0), values.max(axis=0)
+    low, high = np.full(m, np.inf), np.full(m, -np.inf)
     for _, cells in blocks(values, np.ones((m, 1))):
         np.minimum(low, cells.min(axis=1), out=low)
         np.maximum(high, cells.max(axis=1), out=high)

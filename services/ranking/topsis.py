@@ -398,15 +398,14 @@ def _closeness(values: Floats, frame: _Frame, parts: Floats | None = None) -> Fl
         score.fill(DEGENERATE_SCORE)
         if parts is None:
             return score
-    room = None if parts is not None else (columns.buffer(values), columns.buffer(values))
+    room = parts
+    if room is None:
+        room = np.empty((2, values.shape[1], columns.block_rows(values)))
     # Values far beyond fixed bounds may scale to infinity before they are clipped, and D+²/D-² is
     # infinite at the anti-ideal, where C is 0.
     with np.errstate(over="ignore", divide="ignore"):
         for rows, cells in columns.blocks(values, frame.scale):
-            if parts is not None:
-                plus, minus = parts[:, :, rows]
-            elif room is not None:
-                plus, minus = (each[:, : cells.shape[1]] for each in room)
+            plus, minus = room[:, :, rows if parts is not None else slice(cells.shape[1])]
             _parts(cells, frame, plus, minus)
             if frame.defined:
                 ratio = _weighted(plus, frame.weights_sq)

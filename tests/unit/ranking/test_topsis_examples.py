@@ -316,3 +316,9 @@ def test_what_is_asked_of_some_rows_is_that_of_all(
         result.parts_of(some), (result.ideal_sq, result.anti_ideal_sq), strict=True
     ):
         np.testing.assert_array_equal(part, whole[some], strict=True)
+
+
+def test_equal_scores_among_many_stay_in_order() -> None:
+    values = np.random.default_rng(3).integers(0, 20, (5000, 1))
+    order = rank(values, [1], [True]).order
+    assert order.tolist() == sorted(range(5000), key=lambda row: (-values[row, 0], row))
