@@ -25,9 +25,6 @@ from services.ranking.view import seen_by
 
 log = structlog.get_logger()
 
-# Each lost race means that another process published, from facts hardly older than ours.
-_ATTEMPTS = 5
-
 
 class Refresher:
     """Holds the newest matrix. `now_us` gives microseconds since 1970.
@@ -133,32 +130,37 @@ class Refresher:
             return await self._read(wanted)
 
     async def _read(self, wanted: set[str] | None) -> Matrix:
-        for _ in range(_ATTEMPTS):
-            newest = await self._store.newest_version()
-            if newest is not None and (
-                self._matrix is None or newest.number != self._matrix.version
-            ):
-                await self.adopt()
-            now_us = self._now_us()
-            found = None
-            # What the newest version was made from is here, unless other code made it.
-            if wanted is not None and newest is not None and self._has(newest):
-                assert self._matrix is not None  # noqa: S101  (what _has has seen)
-                found = await self._reader.read_changed(self._matrix.content, wanted, now_us)
-            if found is None:
-                before = None if self._matrix is None else self._matrix.content
-                found = await self._reader.read(now_us, before)
-            entries, digest = await asyncio.to_thread(_digested, found, self._entries)
-            self._entries = {entry.id: entry for entry in entries if entry.kind == content.ROW}
-            if self._matrix and newest and self._has(newest) and self._matrix.digest == digest:
-                return self._matrix
-            made = await asyncio.to_thread(self._made, found, digest, newest, now_us)
-            after = None if newest is None else newest.number
-            if await self._store.publish(after, _version_of(made), entries, made.references):
-                log.info("matrix made", version=made.version, alternatives=len(made.rows))
-                self._take(made)
+        while True:
+            async with self._store.turn():
+                made = await self._attempt(wanted)
+            if made is not None:
                 return made
-        raise RuntimeError("other processes published matrices faster than this one could read")
+
+    async def _attempt(self, wanted: set[str] | None) -> Matrix | None:
+        """The newest matrix after a reading; None where another process was first to publish."""
+        newest = await self._store.newest_version()
+        if newest is not None and (self._matrix is None or newest.number != self._matrix.version):
+            await self.adopt()
+        now_us = self._now_us()
+        found = None
+        # What the newest version was made from is here, unless other code made it.
+        if wanted is not None and newest is not None and self._has(newest):
+            assert self._matrix is not None  # noqa: S101  (what _has has seen)
+            found = await self._reader.read_changed(self._matrix.content, wanted, now_us)
+        if found is None:
+            before = None if self._matrix is None else self._matrix.content
+            found = await self._reader.read(now_us, before)
+        entries, digest = await asyncio.to_thread(_digested, found, self._entries)
+        self._entries = {entry.id: entry for entry in entries if entry.kind == content.ROW}
+        if self._matrix and newest and self._has(newest) and self._matrix.digest == digest:
+            return self._matrix
+        made = await asyncio.to_thread(self._made, found, digest, newest, now_us)
+        after = None if newest is None else newest.number
+        if not await self._store.publish(after, _version_of(made), entries, made.references):
+            return None
+        log.info("matrix made", version=made.version, alternatives=len(made.rows))
+        self._take(made)
+        return made
 
     def _take(self, newer: Matrix) -> None:
         self._matrix = newer

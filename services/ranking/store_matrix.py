@@ -1,11 +1,13 @@
 """The condensed matrix in Postgres: its newest version, and the bounds that go with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import Text, cast, delete, func, insert, literal, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +20,9 @@ from services.ranking.tables import matrix_rows, matrix_versions, rank_reference
 
 # Any constant will do; it only has to be the same in every process that publishes a matrix.
 _PUBLISH_LOCK = 0x5E5E_0A7A
+_TURN_LOCK = 0x5E5E_0A7B
+# Whoever stands still in its turn loses it then.
+_LONGEST_TURN_MS = 5_000
 _NEWEST = """
     SELECT version, content_digest, alternative_count, price_boundary_at, made_at
     FROM ranking.matrix_versions ORDER BY version DESC LIMIT 1
@@ -56,6 +61,27 @@ class MatrixStore:
         """The newest version, None where there was never one."""
         rows = await self._database.fetch(_NEWEST)
         return _version(rows[0]) if rows else None
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A turn at making the next version, after the processes that asked for one before.
+
+        Without, one that reads more slowly than others would never publish. A turn that takes too
+        long ends early: another process may begin its own then, and be first to publish.
+        """
+        is_over = False
+        try:
+            async with self._database.driver_transaction() as driver:
+                await driver.execute(
+                    f"SELECT pg_advisory_xact_lock({_TURN_LOCK}); "
+                    f"SET LOCAL idle_in_transaction_session_timeout = {_LONGEST_TURN_MS}"
+                )
+                yield
+                is_over = True
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            # That the turn ended early is no harm to what was done in it.
+            if not is_over:
+                raise
 
     async def load(self) -> StoredMatrix | None:
         """The newest matrix, None where there was never one."""
