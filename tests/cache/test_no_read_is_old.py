@@ -92,7 +92,8 @@ class Machine(RuleBasedStateMachine):
         self.world.clock.now += seconds
 
     def look(self, who: int) -> None:
-        self.run(self.processes[who].turn())
+        # Without an answer, or with one that comes later, nothing may be old either.
+        self.run(self.processes[who].turn(seconds=0.1))
 
     def relay_turns(self) -> None:
         self.run(self.relay.turn())

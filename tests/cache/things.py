@@ -6,6 +6,7 @@ told by it, so that seconds pass without waiting for them.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -222,19 +223,18 @@ class Process:
             self._listening = None
         await self.watch.close()
 
-    async def turn(self) -> None:
-        """Looks once how far it has heard, and waits a moment for the answer."""
+    async def turn(self, *, seconds: float = 5.0) -> None:
+        """Looks once how far it has heard, and waits so long for the answer if one may come."""
         await self.listen()
-        before = self.watch._known_until
+        self.watch._answered.clear()
         try:
             await self.watch.turn()
         except Exception:
             await self.deafen()
             return
-        for _ in range(100):
-            if self.watch._known_until != before or not self.hears.is_set():
-                return
-            await asyncio.sleep(0.001)
+        if self.watch._subscription is not None and self.hears.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.watch._answered.wait(), seconds)
 
     async def read(self, name: str) -> Reply:
         """The thing, from wherever it is."""
