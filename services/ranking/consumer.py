@@ -60,6 +60,8 @@ class Follower:
         # When everything was read.
         self._whole = time.monotonic()
         self._forgot: float | None = None
+        # How long the next reading is put off for what the last one took.
+        self._pause = 0.0
 
     async def handle(self, _: AsyncConnection, events: Sequence[Event]) -> None:
         """Notes new events; the refresh comes once they stop, or a moment later.
@@ -88,20 +90,16 @@ class Follower:
 
     async def run(self) -> None:
         """Follows until cancelled. A service that is away is waited for, not fatal."""
-        failures, took, worked = 0, 0.0, 0.0
+        failures = 0
         while True:
             if not await self._due():
                 continue
-            # Under a steady flow of events, half of this process's time is left for answering calls
-            # and a third of that of the services that are read. Events that came during the last
-            # reading have waited for others long enough.
+            # Events that came during the last reading have waited for others long enough.
             debounce = self._settings.ranking_debounce_seconds
-            await asyncio.sleep(max(self._since + debounce - time.monotonic(), took / 2, worked))
-            self._dirty.clear()
-            changed, self._changed = self._changed, set()
-            started, began = time.monotonic(), time.process_time()
+            await asyncio.sleep(max(self._since + debounce - time.monotonic(), self._pause))
+            self._pause = 0.0
             try:
-                await self._follow(changed)
+                await self._follow()
                 failures = 0
             except asyncio.CancelledError:
                 raise
@@ -112,11 +110,6 @@ class Follower:
                     log.warning("refresh waits", error=type(error).__name__, text=str(error)[:200])
                 self._dirty.set()
                 await asyncio.sleep(min(_MAX_WAIT_SECONDS, 0.2 * 2 ** min(failures, 10)))
-            ended = time.monotonic()
-            if changed is None and not failures:
-                self._whole = ended
-            took = min(_MAX_WAIT_SECONDS, ended - started) if not failures else 0.0
-            worked = min(_MAX_WAIT_SECONDS, time.process_time() - began) if not failures else 0.0
 
     async def watch(self) -> None:
         """Takes over what other processes of this service have stored, until cancelled."""
@@ -129,8 +122,13 @@ class Follower:
                 log.debug("watch waits", error=type(error).__name__)
             await asyncio.sleep(1.0)
 
-    async def _follow(self, changed: set[str] | None) -> None:
-        matrix = await self._refresher.refresh(changed)
+    async def _follow(self) -> None:
+        async with self._refresher.turn():
+            # What was noted while others had their turns is read with the rest.
+            self._dirty.clear()
+            changed, self._changed = self._changed, set()
+            started, began = time.monotonic(), time.process_time()
+            matrix = await self._refresher.refresh(changed)
         made = await self._generations.follow(matrix)
         if made:
             log.info("rankings stored", count=made, matrix_version=matrix.version)
@@ -138,6 +136,12 @@ class Follower:
             while await self._inbox.forget_old(_FORGET) == _FORGET:
                 pass
             self._forgot = time.monotonic()
+        if changed is None:
+            self._whole = time.monotonic()
+        # Under a steady flow of events, half of this process's time is left for answering calls
+        # and a third of that of the services that are read.
+        took, worked = time.monotonic() - started, time.process_time() - began
+        self._pause = min(_MAX_WAIT_SECONDS, max(took / 2, worked))
 
     async def _due(self) -> bool:
         """Whether to refresh: at once after an event, and when it is time for it without one.

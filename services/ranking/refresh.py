@@ -9,6 +9,7 @@ that what an answer names as its version is what a restarted process finds.
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import structlog
@@ -91,6 +92,10 @@ class Refresher:
             self._take(loaded)
         return True
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """A turn at refreshing, after other processes of the service that wait for one."""
+        return self._store.turn()
+
     async def refresh(self, config_ids: Collection[str] | None = None) -> Matrix:
         """The matrix with everything that was durable when this was called.
 
@@ -130,9 +135,9 @@ class Refresher:
             return await self._read(wanted)
 
     async def _read(self, wanted: set[str] | None) -> Matrix:
+        # Each lost race means that another process published, from facts hardly older than ours.
         while True:
-            async with self._store.turn():
-                made = await self._attempt(wanted)
+            made = await self._attempt(wanted)
             if made is not None:
                 return made
 

@@ -119,7 +119,8 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
     async def RefreshRankings(
         self, request: RefreshRankingsRequest, context: Any
     ) -> RefreshRankingsResponse:
-        matrix = await self._refresher.refresh()
+        async with self._refresher.turn():
+            matrix = await self._refresher.refresh()
         use_cases = matrix.content.use_cases
         if request.use_cases:
             named = [

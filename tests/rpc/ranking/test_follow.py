@@ -14,6 +14,7 @@ from servemark.ranking.v1.recommend_pb2 import RecommendRequest
 from servemark.runtime.database import Database
 from servemark.type.v1.metric_pb2 import Metric
 from services.ingest.events import day_changed
+from services.ranking.store_matrix import MatrixStore
 from tests.rpc.ranking.serving import ranking
 from tests.rpc.ranking.world import H100, World, run, weights_of, world
 from tests.support import servers
@@ -211,3 +212,31 @@ async def test_another_process_takes_over_what_one_has_stored(migrated_database:
             return bool((await other.Recommend(request)).recommendations)
 
         await until(there, 5.0)
+
+
+async def test_what_comes_while_another_process_has_its_turn_is_read_in_one(
+    migrated_database: str, valkey: str
+) -> None:
+    async with world(migrated_database, valkey, **by_events()) as made:
+        await made.store(run(ttft_p50_ms=30.0))
+
+        async def shows(milliseconds: float) -> bool:
+            return (await best(made))[0] == milliseconds
+
+        await until(lambda: shows(30.0), 5.0)
+        database = Database(migrated_database, "ranking")
+        store = MatrixStore(database)
+        try:
+            async with store.turn():
+                for concurrency, better in ((1, 20.0), (2, 10.0)):
+                    await made.store(run(concurrency=concurrency, ttft_p50_ms=better))
+                    await asyncio.sleep(1.0)
+                assert await shows(30.0)
+                before = await store.newest_version()
+            await until(lambda: shows(10.0), 5.0)
+            after = await store.newest_version()
+        finally:
+            await database.close()
+        assert before is not None
+        assert after is not None
+        assert after.number == before.number + 1

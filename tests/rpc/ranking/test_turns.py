@@ -9,6 +9,7 @@ import pytest
 
 from servemark.runtime.database import Database
 from services.ranking import store_matrix
+from services.ranking.matrix import Matrix
 from services.ranking.refresh import Refresher
 from services.ranking.store_matrix import MatrixStore
 from tests.rpc.ranking.test_incremental import NOW_US, Growing, growth
@@ -36,6 +37,12 @@ async def another(dsn: str, reader: Any) -> AsyncIterator[Refresher]:
         await database.close()
 
 
+async def in_turn(refresher: Refresher, ids: list[str] | None = None) -> Matrix:
+    """The matrix after a refresh in its turn, as everybody makes one who follows events."""
+    async with refresher.turn():
+        return await refresher.refresh(ids)
+
+
 class Slow:
     """A reader that takes its time, or all time there is."""
 
@@ -57,11 +64,11 @@ async def test_who_reads_slowly_has_a_turn_while_others_publish_all_the_time(
     await growing.world.store(run(concurrency=50, ttft_p50_ms=6.0))
     slow = Slow(growing.new_reader(), 0.3)
     async with another(migrated_database, slow) as other:
-        theirs = asyncio.ensure_future(other.refresh())
+        theirs = asyncio.ensure_future(in_turn(other))
         await slow.begun.wait()
         for turn in range(20):
             ids = await growing.world.store(run(concurrency=turn + 2, ttft_p50_ms=6.0))
-            matrix = await growing.refresher.refresh(ids)
+            matrix = await in_turn(growing.refresher, ids)
             if theirs.done():
                 break
         assert theirs.done(), "it has published none of 20 versions"
@@ -77,10 +84,10 @@ async def test_who_stands_still_in_its_turn_loses_it(
     await growing.world.store(run(concurrency=50, ttft_p50_ms=6.0))
     frozen = Slow(growing.new_reader(), 2.0)
     async with another(migrated_database, frozen) as other:
-        theirs = asyncio.ensure_future(other.refresh())
+        theirs = asyncio.ensure_future(in_turn(other))
         await frozen.begun.wait()
         ids = await growing.world.store(run(concurrency=2, ttft_p50_ms=6.0))
-        assert (await growing.refresher.refresh(ids)).version == 2
+        assert (await in_turn(growing.refresher, ids)).version == 2
         assert not theirs.done()
         # It goes on where it stood, finds that others went ahead, and reads again.
         matrix = await theirs
@@ -96,6 +103,6 @@ async def test_a_reading_that_fails_says_why_and_lets_others_read(
 
     async with another(migrated_database, Broken()) as other:
         with pytest.raises(OSError, match="the network is away"):
-            await other.refresh()
+            await in_turn(other)
         ids = await growing.world.store(run(concurrency=2, ttft_p50_ms=6.0))
-        assert (await growing.refresher.refresh(ids)).version == 2
+        assert (await in_turn(growing.refresher, ids)).version == 2
