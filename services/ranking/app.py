@@ -29,6 +29,7 @@ from services.ranking.refresh import Refresher
 from services.ranking.servicer import RankingServicer
 from services.ranking.servicer_events import EventServicer
 from services.ranking.settings import RankingSettings
+from services.ranking.store_changes import ChangeStore
 from services.ranking.store_matrix import MatrixStore
 from services.ranking.store_rankings import RankingStore
 
@@ -74,7 +75,7 @@ async def create(settings: RankingSettings) -> App:
     if settings.redis_url is not None:
         url = settings.redis_url.get_secret_value()
         redis = open_event_redis(url, blocking_seconds=BLOCK_SECONDS)
-    follower = Follower(refresher, generations, inbox, redis, settings)
+    follower = Follower(refresher, generations, ChangeStore(database), inbox, redis, settings)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(
         EventServicer(inbox, follower.handle, redis, TOPICS), server.grpc
     )

@@ -7,6 +7,7 @@ or out of order, and reading everything now and then makes up for any of it.
 import asyncio
 import time
 from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
@@ -20,6 +21,7 @@ from services.ranking.generations import Generations
 from services.ranking.model_use_cases import RESOURCE
 from services.ranking.refresh import Refresher
 from services.ranking.settings import RankingSettings
+from services.ranking.store_changes import ChangeStore
 
 log = structlog.get_logger()
 
@@ -30,6 +32,8 @@ _MAX_WAIT_SECONDS = 10.0
 # While events keep coming, reading everything is put off so many times longer: whoever waits for an
 # event would wait for it, and it finds only what no event tells.
 _PATIENCE = 10
+# A change is noted before its transaction is committed, and cannot be taken so soon.
+_COMMIT_SECONDS = 0.3
 _HOUR = 3600.0
 _FORGET = 5_000
 
@@ -41,52 +45,44 @@ class Follower:
         self,
         refresher: Refresher,
         generations: Generations,
+        changes: ChangeStore,
         inbox: Inbox,
         redis: Redis | None,
         settings: RankingSettings,
     ) -> None:
         self._refresher = refresher
         self._generations = generations
+        self._changes = changes
         self._inbox = inbox
         self._redis = redis
         self._settings = settings
-        # What happened while this process was down is not known.
         self._dirty = asyncio.Event()
         self._dirty.set()
-        # Configurations that got results; None: anything may have changed.
-        self._changed: set[str] | None = None
-        # When the first of the events was noted that are not yet followed.
-        self._since = time.monotonic()
+        # When the first of the changes was noted that are not yet followed, and the last one.
+        self._since = self._noted = time.monotonic()
+        # What happened while no process was there is not known.
+        self._is_whole_due = True
         # When everything was read.
         self._whole = time.monotonic()
+        # Changes that were taken and are not ranked.
+        self._taken: set[UUID] = set()
         self._forgot: float | None = None
         # How long the next reading is put off for what the last one took.
         self._pause = 0.0
 
-    async def handle(self, _: AsyncConnection, events: Sequence[Event]) -> None:
-        """Notes new events; the refresh comes once they stop, or a moment later.
-
-        They are noted in memory only: a process that starts reads everything.
-        """
+    async def handle(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
+        """Notes new events; the refresh comes once they stop, or a moment later."""
         # Model use cases come from the rankings; what came of a refresh is no reason for another.
         events = [event for event in events if event.catalog_changed.resource != RESOURCE]
         if events:
-            self._note(events)
-            if not self._dirty.is_set():
-                self._since = time.monotonic()
-                self._dirty.set()
+            await self._changes.note(connection, _changed_by(events))
+            self._noted = time.monotonic()
+            self._wake()
 
-    def _note(self, events: Sequence[Event]) -> None:
-        """Remembers what the events say has changed."""
-        for event in events:
-            match event.WhichOneof("payload"):
-                case "results_stored":
-                    if self._changed is not None:
-                        self._changed |= set(event.results_stored.config_ids)
-                case "catalog_changed" | "result_day_changed":
-                    self._changed = None
-        if self._changed is not None and len(self._changed) > _MOST_CONFIGS:
-            self._changed = None
+    def _wake(self) -> None:
+        if not self._dirty.is_set():
+            self._since = time.monotonic()
+            self._dirty.set()
 
     async def run(self) -> None:
         """Follows until cancelled. A service that is away is waited for, not fatal."""
@@ -104,7 +100,7 @@ class Follower:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self._changed = None
+                self._is_whole_due = True
                 failures += 1
                 if failures == 1:
                     log.warning("refresh waits", error=type(error).__name__, text=str(error)[:200])
@@ -112,10 +108,15 @@ class Follower:
                 await asyncio.sleep(min(_MAX_WAIT_SECONDS, 0.2 * 2 ** min(failures, 10)))
 
     async def watch(self) -> None:
-        """Takes over what other processes of this service have stored, until cancelled."""
+        """Takes over what other processes of this service have stored, and have left undone.
+
+        Until cancelled.
+        """
         while True:
             try:
                 await self._refresher.adopt()
+                if await self._changes.are_left():
+                    self._wake()
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -126,22 +127,40 @@ class Follower:
         async with self._refresher.turn():
             # What was noted while others had their turns is read with the rest.
             self._dirty.clear()
-            changed, self._changed = self._changed, set()
+            if time.monotonic() - self._noted < _COMMIT_SECONDS:
+                self._wake()
             started, began = time.monotonic(), time.process_time()
+            changed = await self._take()
+            if changed is not None and not changed:
+                # Another process has taken it.
+                await self._refresher.adopt()
+                return
             matrix = await self._refresher.refresh(changed)
         made = await self._generations.follow(matrix)
         if made:
             log.info("rankings stored", count=made, matrix_version=matrix.version)
+        if self._taken:
+            await self._changes.done(self._taken)
+            self._taken.clear()
         if self._forgot is None or time.monotonic() - self._forgot > _HOUR:
             while await self._inbox.forget_old(_FORGET) == _FORGET:
                 pass
             self._forgot = time.monotonic()
         if changed is None:
+            self._is_whole_due = False
             self._whole = time.monotonic()
         # Under a steady flow of events, half of this process's time is left for answering calls
         # and a third of that of the services that are read.
         took, worked = time.monotonic() - started, time.process_time() - began
         self._pause = min(_MAX_WAIT_SECONDS, max(took / 2, worked))
+
+    async def _take(self) -> frozenset[str] | None:
+        """The configurations to read anew of those that nobody is at; None: everything."""
+        taken = await self._changes.take()
+        self._taken |= taken.ids
+        if self._is_whole_due or taken.config_ids is None or len(taken.config_ids) > _MOST_CONFIGS:
+            return None
+        return taken.config_ids
 
     async def _due(self) -> bool:
         """Whether to refresh: at once after an event, and when it is time for it without one.
@@ -157,10 +176,10 @@ class Follower:
             waited = time.monotonic() - self._whole
             if waited < regular and (waited < quiet or await self._events_come()):
                 return False
-            self._changed = None
+            self._is_whole_due = True
         else:
             if time.monotonic() - self._whole >= _PATIENCE * regular:
-                self._changed = None
+                self._is_whole_due = True
         return True
 
     async def _events_come(self) -> bool:
@@ -171,3 +190,15 @@ class Follower:
                 return bool(await self._redis.ping())
         except (RedisError, OSError, TimeoutError):
             return False
+
+
+def _changed_by(events: Sequence[Event]) -> set[str] | None:
+    """The configurations that got results by the events; None: anything may have changed."""
+    changed: set[str] = set()
+    for event in events:
+        match event.WhichOneof("payload"):
+            case "results_stored":
+                changed |= set(event.results_stored.config_ids)
+            case "catalog_changed" | "result_day_changed":
+                return None
+    return changed

@@ -13,9 +13,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
 
 from servemark.runtime.events.inbox import inbox_tables
 
@@ -140,6 +141,16 @@ model_rankings = Table(
         "rank_position",
         postgresql_where=text("superseded_at IS NULL"),
     ),
+)
+
+noted_changes = Table(
+    "noted_changes",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    # NULL: anything may have changed.
+    Column("config_ids", ARRAY(_Id)),
+    Column("noted_at", _Time, server_default=func.now(), nullable=False),
+    Column("taken_at", _Time),
 )
 
 processed_events, dead_letters = inbox_tables(metadata)

@@ -72,7 +72,7 @@ async def test_without_redis_its_absence_is_said(migrated_database: str) -> None
 
 
 async def test_dead_letters_are_listed_and_replayed(migrated_database: str) -> None:
-    event = Event(id=str(uuid7()), results_stored=ResultsStored(config_ids=["a"]))
+    event = Event(id=str(uuid7()), results_stored=ResultsStored(config_ids=[str(uuid7())]))
     garbage, more = b"\xff" * 1_500_000, b"\xfe" * 1_500_000
     database = Database(migrated_database, "ranking")
     try:

@@ -18,7 +18,7 @@ from servemark.catalog.v1.model_use_case_pb2 import (
 from servemark.events.v1.event_pb2 import Event
 from servemark.ranking.v1.ranking_pb2 import GetRankingsRequest
 from servemark.type.v1.metric_pb2 import Metric
-from services.ranking.consumer import Follower
+from services.ranking import consumer
 from tests.rpc.ranking.serving import ranking
 from tests.rpc.ranking.test_follow import by_events, until
 from tests.rpc.ranking.world import LARGE, SMALL, World, run, world
@@ -209,11 +209,11 @@ async def test_what_they_say_already_is_not_written_again_and_sets_off_no_refres
 def noted_events() -> Iterator[list[Event]]:
     """The events that the ranking takes as a reason to refresh."""
     noted: list[Event] = []
-    note = Follower._note
+    changed_by = consumer._changed_by
 
-    def keep(self: Follower, events: Sequence[Event]) -> None:
+    def keep(events: Sequence[Event]) -> set[str] | None:
         noted.extend(events)
-        note(self, events)
+        return changed_by(events)
 
-    with patch.object(Follower, "_note", keep):
+    with patch.object(consumer, "_changed_by", keep):
         yield noted
