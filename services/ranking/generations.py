@@ -71,23 +71,29 @@ class Generations:
 
         One whose ranking stays as it is keeps its generation until that is about to expire.
         """
-        made = 0
-        for use_case in matrix.content.use_cases:
+        return sum([await self._follow(matrix, use_case) for use_case in matrix.content.use_cases])
+
+    async def _follow(self, matrix: Matrix, use_case: UseCase) -> bool:
+        """Whether the ranking of this use case is new."""
+        while True:
             current = await self._store.current(UUID(use_case.id))
-            if current is not None and current.matrix_version >= matrix.version:
-                continue
+            if current is not None and current.holds_version >= matrix.version:
+                return False
             head, ranks = await asyncio.to_thread(_ranked, matrix, use_case)
             generation = self._generation(matrix, use_case, head, ranks)
-            if (
-                current is not None
-                and current.content_digest == generation.content_digest
-                and current.use_case_category == generation.use_case_category
-                and current.expires_at - self._now() > self._ttl / 2
-            ):
-                continue
-            await self._store.supersede(generation, ranks)
-            made += 1
-        return made
+            if current is None or not self._stays(current, generation):
+                await self._store.supersede(generation, ranks)
+                return True
+            # Otherwise a process that has ranked an older matrix meanwhile would supersede it.
+            if await self._store.hold(current.id, matrix.version):
+                return False
+
+    def _stays(self, current: Generation, newer: Generation) -> bool:
+        return (
+            current.content_digest == newer.content_digest
+            and current.use_case_category == newer.use_case_category
+            and current.expires_at - self._now() > self._ttl / 2
+        )
 
     async def _renew(self, newest: Newest, use_case: UseCase) -> Generation:
         """A generation that has not expired; of callers at once, one makes it for all."""
@@ -115,6 +121,7 @@ class Generations:
             payload=head.SerializeToString(deterministic=True),
             calculated_at=calculated_at,
             expires_at=calculated_at + self._ttl,
+            holds_version=matrix.version,
         )
 
 

@@ -20,7 +20,10 @@ KEEP_GENERATIONS = 20
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One stored ranking of a use case. `payload` is its serialized message."""
+    """One stored ranking of a use case. `payload` is its serialized message.
+
+    It was made from one matrix, and later ones up to `holds_version` give the same.
+    """
 
     id: UUID
     use_case_id: UUID
@@ -31,6 +34,7 @@ class Generation:
     payload: bytes
     calculated_at: datetime
     expires_at: datetime
+    holds_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class RankingStore:
     async def supersede(self, generation: Generation, ranks: Sequence[StoredRank]) -> Generation:
         """Stores `generation` as the current one, in one transaction; returns the current one.
 
-        One made from an older matrix than the current one is not stored, and that one is returned.
+        Where the current one holds for a newer matrix, it stays, and is returned.
         """
         async with self._database.transaction() as connection:
             await connection.execute(
@@ -160,8 +164,8 @@ class RankingStore:
                     )
                 )
             )
-            current = await _current(connection, generation.use_case_id)
-            if current is not None and current.matrix_version > generation.matrix_version:
+            current = await _current(connection, generation.use_case_id, is_changed=True)
+            if current is not None and current.holds_version > generation.matrix_version:
                 return current
             if current is not None:
                 await _supersede(connection, current.id)
@@ -176,11 +180,23 @@ class RankingStore:
                     payload=generation.payload,
                     calculated_at=generation.calculated_at,
                     expires_at=generation.expires_at,
+                    holds_version=generation.holds_version,
                 )
             )
             await _copy(connection, generation, ranks)
             await _drop_old(connection, generation.use_case_id)
         return generation
+
+    async def hold(self, generation_id: UUID, version: int) -> bool:
+        """Notes that the current generation holds for that matrix; False: it is superseded."""
+        table = ranking_generations.c
+        statement = (
+            update(ranking_generations)
+            .where(table.id == generation_id, table.superseded_at.is_(None))
+            .values(holds_version=func.greatest(table.holds_version, version))
+        )
+        async with self._database.transaction() as connection:
+            return (await connection.execute(statement)).rowcount == 1
 
 
 _GENERATION = (
@@ -193,6 +209,7 @@ _GENERATION = (
     ranking_generations.c.payload,
     ranking_generations.c.calculated_at,
     ranking_generations.c.expires_at,
+    ranking_generations.c.holds_version,
 )
 
 _COLUMNS = (
@@ -215,15 +232,17 @@ def _generation(row: object) -> Generation:
     return Generation(*(getattr(row, column.name) for column in _GENERATION))
 
 
-async def _current(connection: AsyncConnection, use_case_id: UUID) -> Generation | None:
-    row = (
-        await connection.execute(
-            select(*_GENERATION).where(
-                ranking_generations.c.use_case_id == use_case_id,
-                ranking_generations.c.superseded_at.is_(None),
-            )
-        )
-    ).first()
+async def _current(
+    connection: AsyncConnection, use_case_id: UUID, *, is_changed: bool = False
+) -> Generation | None:
+    statement = select(*_GENERATION).where(
+        ranking_generations.c.use_case_id == use_case_id,
+        ranking_generations.c.superseded_at.is_(None),
+    )
+    if is_changed:
+        # Nobody says meanwhile that it holds for a newer matrix.
+        statement = statement.with_for_update()
+    row = (await connection.execute(statement)).first()
     return None if row is None else _generation(row)
 
 

@@ -91,6 +91,8 @@ ranking_generations = Table(
     Column("calculated_at", _Time, nullable=False),
     Column("expires_at", _Time, nullable=False),
     Column("superseded_at", _Time),
+    # The newest matrix that is known to give the same ranking.
+    Column("holds_version", BigInteger, server_default="0", nullable=False),
     Index(
         "uq_ranking_generations_current",
         "use_case_id",

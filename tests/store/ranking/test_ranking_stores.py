@@ -1,5 +1,6 @@
 """The ranking's stores on a real database: what is kept, in which order, and for how long."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,7 @@ def generation(version: int = 1, use_case_id: UUID = USE_CASE) -> Generation:
         payload=b"head",
         calculated_at=NOW,
         expires_at=NOW + timedelta(minutes=15),
+        holds_version=version,
     )
 
 
@@ -87,6 +89,36 @@ async def test_a_ranking_of_an_older_matrix_never_follows_one_of_a_newer(
     assert await store.current(USE_CASE) == newer
     same = generation(5)
     assert await store.supersede(same, ranks(b"again")) == same
+
+
+async def test_one_that_holds_for_a_newer_matrix_is_not_superseded_by_an_older_ones(
+    database: Database,
+) -> None:
+    store = RankingStore(database)
+    first = await store.supersede(generation(5), ranks(b"same"))
+    assert await store.hold(first.id, 7)
+    held = replace(first, holds_version=7)
+    # Another process was late with what it has made of the matrix between.
+    assert await store.supersede(generation(6), ranks(b"late")) == held
+    # Nor is one late that has seen less.
+    assert await store.hold(first.id, 6)
+    assert await store.current(USE_CASE) == held
+    await store.supersede(generation(8), ranks(b"next"))
+    assert not await store.hold(first.id, 9)
+
+
+async def test_who_says_that_one_holds_waits_for_who_supersedes_it(database: Database) -> None:
+    store = RankingStore(database)
+    current = await store.supersede(generation(1), ranks(b"first"))
+    for number in range(2, 40, 2):
+        # The next is made of an older matrix than the one that this one is said to hold for.
+        late = generation(number)
+        held, newest = await asyncio.gather(
+            store.hold(current.id, number + 1), store.supersede(late, ranks(b"late"))
+        )
+        # Either it was said first, and the late one is not stored; or who says it is told.
+        assert held == (newest.id == current.id)
+        current = newest
 
 
 async def test_use_cases_supersede_only_their_own(database: Database) -> None:
