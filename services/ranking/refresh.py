@@ -93,7 +93,10 @@ class Refresher:
         return True
 
     def turn(self) -> AbstractAsyncContextManager[None]:
-        """A turn at refreshing, after other processes of the service that wait for one."""
+        """A turn at refreshing, after other processes of the service that wait for one.
+
+        It holds a connection, so it is for the one task that follows events, not for calls.
+        """
         return self._store.turn()
 
     async def refresh(self, config_ids: Collection[str] | None = None) -> Matrix:

@@ -119,8 +119,7 @@ class RankingServicer(ranking_service_pb2_grpc.RankingServiceServicer):
     async def RefreshRankings(
         self, request: RefreshRankingsRequest, context: Any
     ) -> RefreshRankingsResponse:
-        async with self._refresher.turn():
-            matrix = await self._refresher.refresh()
+        matrix = await self._refresher.refresh()
         use_cases = matrix.content.use_cases
         if request.use_cases:
             named = [
