@@ -23,6 +23,11 @@ ALONE: dict[str, Any] = {
     "ranking_reconcile_without_events_seconds": NEVER,
 }
 _NOTED = "SELECT count(*) FROM ranking.noted_changes"
+_UNHEARD = """
+    SELECT count(*)
+    FROM (SELECT id FROM ingest.outbox UNION ALL SELECT id FROM catalog.outbox) AS event
+    WHERE NOT EXISTS (SELECT FROM ranking.processed_events WHERE event_id = event.id)
+"""
 
 
 def shows(stub: Any, milliseconds: float) -> Callable[[], Awaitable[bool]]:
@@ -41,6 +46,11 @@ async def noted(made: World) -> int:
     return int(await asyncio.to_thread(servers.fetch_value, made.dsn, _NOTED) or 0)
 
 
+async def is_heard(made: World) -> bool:
+    """Whether every event was taken in."""
+    return not await asyncio.to_thread(servers.fetch_value, made.dsn, _UNHEARD)
+
+
 async def test_a_process_that_is_killed_leaves_what_it_has_noted_to_the_others(
     migrated_database: str, valkey: str
 ) -> None:
@@ -57,6 +67,7 @@ async def test_a_process_that_is_killed_leaves_what_it_has_noted_to_the_others(
                 "SERVEMARK_RANKING_DEBOUNCE_SECONDS": "60",
             }
             with service_process("ranking", free_block(), hearing) as process:
+                await until(lambda: is_heard(made), 10.0)
                 servers.execute(migrated_database, "DELETE FROM ranking.noted_changes")
                 await made.store(run(concurrency=2, ttft_p50_ms=20.0))
 
