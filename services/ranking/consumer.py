@@ -1,7 +1,8 @@
 """Follows what happens elsewhere: events make the matrix and the stored rankings new.
 
-An event only says that something changed; all facts are read anew. So events may be lost, repeated
-or out of order, and reading everything now and then makes up for any of it.
+An event only says that something changed, which is noted with it until it is ranked; all facts are
+read anew. So events may be lost, repeated or out of order, and reading everything now and then
+makes up for any of it.
 """
 
 import asyncio
@@ -73,9 +74,11 @@ class Follower:
     async def handle(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
         """Notes new events; the refresh comes once they stop, or a moment later."""
         # Model use cases come from the rankings; what came of a refresh is no reason for another.
-        events = [event for event in events if event.catalog_changed.resource != RESOURCE]
-        if events:
-            await self._changes.note(connection, _changed_by(events))
+        changed = _changed_by(
+            [event for event in events if event.catalog_changed.resource != RESOURCE]
+        )
+        if changed is None or changed:
+            await self._changes.note(connection, changed)
             self._noted = time.monotonic()
             self._wake()
 
@@ -142,10 +145,7 @@ class Follower:
         if self._taken:
             await self._changes.done(self._taken)
             self._taken.clear()
-        if self._forgot is None or time.monotonic() - self._forgot > _HOUR:
-            while await self._inbox.forget_old(_FORGET) == _FORGET:
-                pass
-            self._forgot = time.monotonic()
+        await self._forget_old()
         if changed is None:
             self._is_whole_due = False
             self._whole = time.monotonic()
@@ -161,6 +161,12 @@ class Follower:
         if self._is_whole_due or taken.config_ids is None or len(taken.config_ids) > _MOST_CONFIGS:
             return None
         return taken.config_ids
+
+    async def _forget_old(self) -> None:
+        if self._forgot is None or time.monotonic() - self._forgot > _HOUR:
+            while await self._inbox.forget_old(_FORGET) == _FORGET:
+                pass
+            self._forgot = time.monotonic()
 
     async def _due(self) -> bool:
         """Whether to refresh: at once after an event, and when it is time for it without one.

@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from typing import Any, cast
 
 import pytest
 
+from servemark.events.v1.event_pb2 import CatalogChanged, Event, ResultsStored
 from servemark.runtime.database import Database
 from servemark.runtime.ids import uuid7
+from services.ranking.consumer import Follower
+from services.ranking.model_use_cases import RESOURCE
+from services.ranking.settings import RankingSettings
 from services.ranking.store_changes import ChangeStore
 from tests.support import servers
 
@@ -97,3 +102,17 @@ async def test_what_the_dead_leave_is_left_for_others(
     assert await store.take() == taken
     await store.done(taken.ids)
     assert not await store.are_left()
+
+
+async def test_an_event_that_tells_of_no_change_is_not_noted(database: Database) -> None:
+    settings = RankingSettings(database_url="postgresql://", port_base=0)  # type: ignore[arg-type]
+    store, nothing = ChangeStore(database), cast(Any, None)
+    follower = Follower(nothing, nothing, store, nothing, None, settings)
+    own = CatalogChanged(resource=RESOURCE, id=ONE)
+    async with database.transaction() as connection:
+        await follower.handle(connection, [Event(id=ONE), Event(id=OTHER, catalog_changed=own)])
+    assert not (await store.take()).ids
+    result = ResultsStored(config_ids=[ONE])
+    async with database.transaction() as connection:
+        await follower.handle(connection, [Event(id=ONE), Event(id=OTHER, results_stored=result)])
+    assert (await store.take()).config_ids == frozenset({ONE})
