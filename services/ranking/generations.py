@@ -71,22 +71,26 @@ class Generations:
 
         One whose ranking stays as it is keeps its generation until that is about to expire.
         """
-        return sum([await self._follow(matrix, use_case) for use_case in matrix.content.use_cases])
-
-    async def _follow(self, matrix: Matrix, use_case: UseCase) -> bool:
-        """Whether the ranking of this use case is new."""
-        while True:
-            current = await self._store.current(UUID(use_case.id))
-            if current is not None and current.holds_version >= matrix.version:
-                return False
-            head, ranks = await asyncio.to_thread(_ranked, matrix, use_case)
-            generation = self._generation(matrix, use_case, head, ranks)
-            if current is None or not self._stays(current, generation):
-                await self._store.supersede(generation, ranks)
-                return True
-            # Otherwise a process that has ranked an older matrix meanwhile would supersede it.
-            if await self._store.hold(current.id, matrix.version):
-                return False
+        made, left = 0, list(matrix.content.use_cases)
+        while left:
+            current = await self._store.currents([UUID(use_case.id) for use_case in left])
+            staying: dict[UUID, UseCase] = {}
+            for use_case in left:
+                old = current.get(UUID(use_case.id))
+                if old is not None and old.holds_version >= matrix.version:
+                    continue
+                head, ranks = await asyncio.to_thread(_ranked, matrix, use_case)
+                new = self._generation(matrix, use_case, head, ranks)
+                if old is not None and self._stays(old, new):
+                    staying[old.id] = use_case
+                else:
+                    await self._store.supersede(new, ranks)
+                    made += 1
+            # Otherwise a process that is late with an older matrix would supersede them; what one
+            # has superseded already is looked at again.
+            held = await self._store.hold(staying, matrix.version) if staying else ()
+            left = [use_case for id_, use_case in staying.items() if id_ not in held]
+        return made
 
     def _stays(self, current: Generation, newer: Generation) -> bool:
         return (

@@ -1,6 +1,6 @@
 """Stored rankings in Postgres: generations that are never changed, only superseded."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -79,6 +79,16 @@ class RankingStore:
         """The generation that none supersedes, expired or not."""
         async with self._database.transaction() as connection:
             return await _current(connection, use_case_id)
+
+    async def currents(self, use_case_ids: Collection[UUID]) -> dict[UUID, Generation]:
+        """The same of several use cases, by their ids; without those that have none."""
+        table = ranking_generations.c
+        statement = select(*_GENERATION).where(
+            table.use_case_id.in_(use_case_ids), table.superseded_at.is_(None)
+        )
+        async with self._database.transaction() as connection:
+            found = [_generation(row) for row in await connection.execute(statement)]
+        return {generation.use_case_id: generation for generation in found}
 
     async def page(
         self, generation_id: UUID, use_case_id: UUID, after: int, limit: int
@@ -187,16 +197,24 @@ class RankingStore:
             await _drop_old(connection, generation.use_case_id)
         return generation
 
-    async def hold(self, generation_id: UUID, version: int) -> bool:
-        """Notes that the current generation holds for that matrix; False: it is superseded."""
+    async def hold(self, ids: Collection[UUID], version: int) -> set[UUID]:
+        """Notes that these generations hold for that matrix; which of them none supersedes yet."""
         table = ranking_generations.c
+        # In the order of their ids, so that two processes never wait for each other in a circle.
+        current = (
+            select(table.id)
+            .where(table.id.in_(ids), table.superseded_at.is_(None))
+            .order_by(table.id)
+            .with_for_update()
+        )
         statement = (
             update(ranking_generations)
-            .where(table.id == generation_id, table.superseded_at.is_(None))
+            .where(table.id.in_(current))
             .values(holds_version=func.greatest(table.holds_version, version))
+            .returning(table.id)
         )
         async with self._database.transaction() as connection:
-            return (await connection.execute(statement)).rowcount == 1
+            return set((await connection.execute(statement)).scalars())
 
 
 _GENERATION = (

@@ -96,15 +96,15 @@ async def test_one_that_holds_for_a_newer_matrix_is_not_superseded_by_an_older_o
 ) -> None:
     store = RankingStore(database)
     first = await store.supersede(generation(5), ranks(b"same"))
-    assert await store.hold(first.id, 7)
+    assert await store.hold([first.id], 7) == {first.id}
     held = replace(first, holds_version=7)
     # Another process was late with what it has made of the matrix between.
     assert await store.supersede(generation(6), ranks(b"late")) == held
     # Nor is one late that has seen less.
-    assert await store.hold(first.id, 6)
+    assert await store.hold([first.id], 6) == {first.id}
     assert await store.current(USE_CASE) == held
     await store.supersede(generation(8), ranks(b"next"))
-    assert not await store.hold(first.id, 9)
+    assert not await store.hold([first.id], 9)
 
 
 async def test_who_says_that_one_holds_waits_for_who_supersedes_it(database: Database) -> None:
@@ -114,10 +114,10 @@ async def test_who_says_that_one_holds_waits_for_who_supersedes_it(database: Dat
         # The next is made of an older matrix than the one that this one is said to hold for.
         late = generation(number)
         held, newest = await asyncio.gather(
-            store.hold(current.id, number + 1), store.supersede(late, ranks(b"late"))
+            store.hold([current.id], number + 1), store.supersede(late, ranks(b"late"))
         )
         # Either it was said first, and the late one is not stored; or who says it is told.
-        assert held == (newest.id == current.id)
+        assert bool(held) == (newest.id == current.id)
         current = newest
 
 
@@ -128,6 +128,8 @@ async def test_use_cases_supersede_only_their_own(database: Database) -> None:
     await store.supersede(other, ranks(b"other"))
     assert await store.current(USE_CASE) == mine
     assert await store.current(UUID(int=7)) == other
+    asked = [USE_CASE, UUID(int=7), UUID(int=8)]
+    assert await store.currents(asked) == {USE_CASE: mine, UUID(int=7): other}
 
 
 async def test_superseded_ones_go_after_a_while(database: Database, migrated_database: str) -> None:
