@@ -90,7 +90,16 @@ async def create(settings: RankingSettings) -> App:
     if redis is not None:
         member = f"{socket.gethostname()}-{os.getpid()}"
         metrics = ConsumerMetrics(server.registry)
-        consumer = EventConsumer(redis, GROUP, member, TOPICS, inbox, follower.handle, metrics)
+        consumer = EventConsumer(
+            redis,
+            GROUP,
+            member,
+            TOPICS,
+            inbox,
+            follower.handle,
+            metrics,
+            committed=follower.committed,
+        )
         background.append(consumer.run)
         closing.append(redis.aclose)
     return App(server, background, [*closing, catalog.close, ingest.close, database.close])

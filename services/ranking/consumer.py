@@ -33,8 +33,6 @@ _MAX_WAIT_SECONDS = 10.0
 # While events keep coming, reading everything is put off so many times longer: whoever waits for an
 # event would wait for it, and it finds only what no event tells.
 _PATIENCE = 10
-# A change is noted before its transaction is committed, and cannot be taken so soon.
-_COMMIT_SECONDS = 0.3
 _HOUR = 3600.0
 _FORGET = 5_000
 
@@ -59,8 +57,10 @@ class Follower:
         self._settings = settings
         self._dirty = asyncio.Event()
         self._dirty.set()
-        # When the first of the changes was noted that are not yet followed, and the last one.
-        self._since = self._noted = time.monotonic()
+        # When the first of the changes was noted that are not yet followed.
+        self._since = time.monotonic()
+        # Whether something was noted that may not be committed yet.
+        self._is_noted = False
         # What happened while no process was there is not known.
         self._is_whole_due = True
         # When everything was read.
@@ -72,14 +72,19 @@ class Follower:
         self._pause = 0.0
 
     async def handle(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
-        """Notes new events; the refresh comes once they stop, or a moment later."""
+        """Notes new events; the refresh comes a moment after `committed`, with those until then."""
         # Model use cases come from the rankings; what came of a refresh is no reason for another.
         changed = _changed_by(
             [event for event in events if event.catalog_changed.resource != RESOURCE]
         )
         if changed is None or changed:
             await self._changes.note(connection, changed)
-            self._noted = time.monotonic()
+            self._is_noted = True
+
+    def committed(self) -> None:
+        """Tells that what was noted is there to be taken."""
+        if self._is_noted:
+            self._is_noted = False
             self._wake()
 
     def _wake(self) -> None:
@@ -130,8 +135,6 @@ class Follower:
         async with self._refresher.turn():
             # What was noted while others had their turns is read with the rest.
             self._dirty.clear()
-            if time.monotonic() - self._noted < _COMMIT_SECONDS:
-                self._wake()
             started, began = time.monotonic(), time.process_time()
             changed = await self._take()
             if changed is not None and not changed:

@@ -62,7 +62,7 @@ class Place:
 
     def member(self, name: str, group: str = GROUP, **seconds: float) -> EventConsumer:
         """A member of a group. It takes at once what failed, or what another one has left."""
-        waits = {"claim_seconds": 0.0, "retry_seconds": 0.0, **seconds}
+        waits: dict[str, Any] = {"claim_seconds": 0.0, "retry_seconds": 0.0, **seconds}
         metrics = ConsumerMetrics(CollectorRegistry())
         return EventConsumer(
             self.redis, group, name, [TOPIC], self.inbox, self.effect, metrics, **waits

@@ -7,7 +7,7 @@ comes again is handled by itself: one that cannot take effect holds up no other.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -48,7 +48,10 @@ _LONGEST_PAUSE_SECONDS = 2.0
 
 
 class EventConsumer:
-    """A loop that reads `topics` as one member of the group named after the service."""
+    """A loop that reads `topics` as one member of the group named after the service.
+
+    `committed` is called after new events took effect, when what they did can be seen.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class EventConsumer:
         effect: Effect,
         metrics: ConsumerMetrics,
         *,
+        committed: Callable[[], None] | None = None,
         claim_seconds: float = CLAIM_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
@@ -70,6 +74,7 @@ class EventConsumer:
         self._inbox = inbox
         self._effect = effect
         self._metrics = metrics
+        self._committed = committed
         self._claim_ms = int(claim_seconds * 1000)
         self._retry_ms = int(retry_seconds * 1000)
         self._looked = 0.0
@@ -193,6 +198,8 @@ class EventConsumer:
 
     async def _take(self, stream: bytes, events: dict[UUID, Event]) -> None:
         new = await self._inbox.take(events, self._effect)
+        if new and self._committed is not None:
+            self._committed()
         topic = self._topics[stream]
         self._metrics.taken.labels(topic).inc(new)
         self._metrics.repeated.labels(topic).inc(len(events) - new)
