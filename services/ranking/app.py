@@ -77,7 +77,7 @@ async def create(settings: RankingSettings) -> App:
         redis = open_event_redis(url, blocking_seconds=BLOCK_SECONDS)
     follower = Follower(refresher, generations, ChangeStore(database), inbox, redis, settings)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(
-        EventServicer(inbox, follower.handle, redis, TOPICS), server.grpc
+        EventServicer(inbox, follower.handle, redis, TOPICS, committed=follower.wake), server.grpc
     )
     model_use_cases = ModelUseCases(refresher, rankings, catalog_stub, settings)
     background: list[Callable[[], Awaitable[None]]] = [
@@ -98,7 +98,7 @@ async def create(settings: RankingSettings) -> App:
             inbox,
             follower.handle,
             metrics,
-            committed=follower.committed,
+            committed=follower.wake,
         )
         background.append(consumer.run)
         closing.append(redis.aclose)

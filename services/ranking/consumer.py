@@ -59,8 +59,6 @@ class Follower:
         self._dirty.set()
         # When the first of the changes was noted that are not yet followed.
         self._since = time.monotonic()
-        # Whether something was noted that may not be committed yet.
-        self._is_noted = False
         # What happened while no process was there is not known.
         self._is_whole_due = True
         # When everything was read.
@@ -72,22 +70,16 @@ class Follower:
         self._pause = 0.0
 
     async def handle(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
-        """Notes new events; the refresh comes a moment after `committed`, with those until then."""
+        """Notes what new events say has changed; a refresh takes it once it is committed."""
         # Model use cases come from the rankings; what came of a refresh is no reason for another.
         changed = _changed_by(
             [event for event in events if event.catalog_changed.resource != RESOURCE]
         )
         if changed is None or changed:
             await self._changes.note(connection, changed)
-            self._is_noted = True
 
-    def committed(self) -> None:
-        """Tells that what was noted is there to be taken."""
-        if self._is_noted:
-            self._is_noted = False
-            self._wake()
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Has a refresh come soon; call it once what was noted is committed."""
         if not self._dirty.is_set():
             self._since = time.monotonic()
             self._dirty.set()
@@ -116,15 +108,12 @@ class Follower:
                 await asyncio.sleep(min(_MAX_WAIT_SECONDS, 0.2 * 2 ** min(failures, 10)))
 
     async def watch(self) -> None:
-        """Takes over what other processes of this service have stored, and have left undone.
-
-        Until cancelled.
-        """
+        """Takes over what other processes stored, and what they left undone, until cancelled."""
         while True:
             try:
                 await self._refresher.adopt()
                 if await self._changes.are_left():
-                    self._wake()
+                    self.wake()
             except asyncio.CancelledError:
                 raise
             except Exception as error:

@@ -1,6 +1,6 @@
 """EventService: one method for each RPC."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -19,13 +19,23 @@ from services.ranking import convert_events as convert
 
 
 class EventServicer(EventServiceServicer):
-    """Answers every method of EventService; `redis` None: there are no events, and no topics."""
+    """Answers every method of EventService; `redis` None: there are no events, and no topics.
+
+    `committed` is called after an event that was replayed took effect.
+    """
 
     def __init__(
-        self, inbox: Inbox, effect: Effect, redis: Redis | None, topics: Sequence[str]
+        self,
+        inbox: Inbox,
+        effect: Effect,
+        redis: Redis | None,
+        topics: Sequence[str],
+        *,
+        committed: Callable[[], None],
     ) -> None:
         self._inbox = inbox
         self._effect = effect
+        self._committed = committed
         self._redis = redis
         self._topics = sorted(topics)
 
@@ -64,7 +74,8 @@ class EventServicer(EventServiceServicer):
         for id_ in ids:
             problem = ""
             try:
-                await self._inbox.replay(id_, self._effect)
+                if await self._inbox.replay(id_, self._effect):
+                    self._committed()
             except Exception as error:
                 if is_outage(error):
                     raise

@@ -1,4 +1,4 @@
-"""Stored rankings in Postgres: generations that are never changed, only superseded."""
+"""Stored rankings in Postgres: generations whose places never change; they are superseded."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ class RankingStore:
             return await _current(connection, use_case_id)
 
     async def currents(self, use_case_ids: Collection[UUID]) -> dict[UUID, Generation]:
-        """The same of several use cases, by their ids; without those that have none."""
+        """The current generations of these use cases, by the use case; some may have none."""
         table = ranking_generations.c
         statement = select(*_GENERATION).where(
             table.use_case_id.in_(use_case_ids), table.superseded_at.is_(None)
@@ -174,7 +174,7 @@ class RankingStore:
                     )
                 )
             )
-            current = await _current(connection, generation.use_case_id, is_changed=True)
+            current = await _current(connection, generation.use_case_id, for_update=True)
             if current is not None and current.holds_version > generation.matrix_version:
                 return current
             if current is not None:
@@ -251,13 +251,13 @@ def _generation(row: object) -> Generation:
 
 
 async def _current(
-    connection: AsyncConnection, use_case_id: UUID, *, is_changed: bool = False
+    connection: AsyncConnection, use_case_id: UUID, *, for_update: bool = False
 ) -> Generation | None:
     statement = select(*_GENERATION).where(
         ranking_generations.c.use_case_id == use_case_id,
         ranking_generations.c.superseded_at.is_(None),
     )
-    if is_changed:
+    if for_update:
         # Nobody says meanwhile that it holds for a newer matrix.
         statement = statement.with_for_update()
     row = (await connection.execute(statement)).first()

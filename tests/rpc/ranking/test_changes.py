@@ -41,14 +41,13 @@ def shows(stub: Any, milliseconds: float) -> Callable[[], Awaitable[bool]]:
     return fact
 
 
-async def noted(made: World) -> int:
-    """How many changes wait to be ranked."""
-    return int(await asyncio.to_thread(servers.fetch_value, made.dsn, _NOTED) or 0)
+def counts(made: World, query: str, number: int) -> Callable[[], Awaitable[bool]]:
+    """Whether the query counts so many."""
 
+    async def fact() -> bool:
+        return bool(await asyncio.to_thread(servers.fetch_value, made.dsn, query) == number)
 
-async def is_heard(made: World) -> bool:
-    """Whether every event was taken in."""
-    return not await asyncio.to_thread(servers.fetch_value, made.dsn, _UNHEARD)
+    return fact
 
 
 async def test_a_process_that_is_killed_leaves_what_it_has_noted_to_the_others(
@@ -67,22 +66,14 @@ async def test_a_process_that_is_killed_leaves_what_it_has_noted_to_the_others(
                 "SERVEMARK_RANKING_DEBOUNCE_SECONDS": "60",
             }
             with service_process("ranking", free_block(), hearing) as process:
-                await until(lambda: is_heard(made), 10.0)
+                await until(counts(made, _UNHEARD, 0), 10.0)
                 servers.execute(migrated_database, "DELETE FROM ranking.noted_changes")
                 await made.store(run(concurrency=2, ttft_p50_ms=20.0))
-
-                async def is_noted() -> bool:
-                    return await noted(made) == 1
-
-                await until(is_noted, 10.0)
+                await until(counts(made, _NOTED, 1), 10.0)
                 process.send_signal(signal.SIGKILL)
             assert not await shows(other, 20.0)()
             await until(shows(other, 20.0), 10.0)
-
-            async def is_done() -> bool:
-                return await noted(made) == 0
-
-            await until(is_done, 5.0)
+            await until(counts(made, _NOTED, 0), 5.0)
 
 
 async def test_what_could_not_be_read_stays_noted(migrated_database: str, valkey: str) -> None:
@@ -90,19 +81,11 @@ async def test_what_could_not_be_read_stays_noted(migrated_database: str, valkey
         blind = {**made.addresses, "ingest": NOWHERE}
         async with ranking(migrated_database, **blind, **ALONE, redis_url=valkey):
             await made.store(run(ttft_p50_ms=30.0))
-
-            async def is_noted() -> bool:
-                return await noted(made) > 0
-
-            await until(is_noted, 10.0)
+            await until(counts(made, _UNHEARD, 0), 10.0)
             await asyncio.sleep(1.5)
-            assert await is_noted()
+            assert not await counts(made, _NOTED, 0)()
         # Nobody waits here until it is taken for dead.
         servers.execute(made.dsn, "UPDATE ranking.noted_changes SET taken_at = NULL")
         async with ranking(migrated_database, **made.addresses, **ALONE) as sighted:
             await until(shows(sighted, 30.0), 10.0)
-
-            async def is_done() -> bool:
-                return await noted(made) == 0
-
-            await until(is_done, 5.0)
+            await until(counts(made, _NOTED, 0), 5.0)

@@ -1,12 +1,14 @@
 """EventService: what waits is shown, and what could not be used gets a second chance."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import grpc
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servemark.events.v1 import dead_letter_pb2 as dead
 from servemark.events.v1.event_lag_pb2 import GetEventLagRequest
@@ -17,7 +19,9 @@ from servemark.runtime.events.inbox import DeadLetter, Inbox, id_of
 from servemark.runtime.events.keys import stream_of
 from servemark.runtime.ids import uuid7
 from services.ranking import app as ranking_app
+from services.ranking.servicer_events import EventServicer
 from services.ranking.settings import RankingSettings
+from services.ranking.store_changes import ChangeStore
 from tests.rpc.ranking.serving import running
 from tests.rpc.ranking.world import world
 from tests.support import servers
@@ -114,6 +118,29 @@ async def test_dead_letters_are_listed_and_replayed(migrated_database: str) -> N
             assert failed.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
     await served(migrated_database, None, check)
+
+
+async def test_who_follows_events_is_told_of_those_that_are_replayed(
+    migrated_database: str,
+) -> None:
+    database = Database(migrated_database, "ranking")
+    told: list[bool] = []
+    try:
+        inbox, changes = Inbox(database), ChangeStore(database)
+        event = Event(id=str(uuid7()), results_stored=ResultsStored(config_ids=[str(uuid7())]))
+        letter = DeadLetter(UUID(event.id), "results", event.SerializeToString(), "no", 5)
+        assert await inbox.bury(letter)
+
+        async def note(connection: AsyncConnection, _: Sequence[Event]) -> None:
+            await changes.note(connection, None)
+
+        servicer = EventServicer(inbox, note, None, (), committed=lambda: told.append(True))
+        for _ in range(2):
+            await servicer.ReplayDeadLetters(dead.ReplayDeadLettersRequest(ids=[event.id]), None)
+        assert told == [True]
+        assert len((await changes.take()).ids) == 1
+    finally:
+        await database.close()
 
 
 async def test_a_poison_event_on_the_stream_does_not_stop_the_ranking(

@@ -90,6 +90,18 @@ async def growth(dsn: str) -> AsyncIterator[Growing]:
         await database.close()
 
 
+@asynccontextmanager
+async def another(dsn: str, reader: Any) -> AsyncIterator[Refresher]:
+    """The refresher of another process, which reads with `reader`."""
+    database = Database(dsn, "ranking")
+    other = Refresher(MatrixStore(database), reader, now_us=lambda: NOW_US, minimum_candidates=30)
+    try:
+        yield other
+    finally:
+        await other.close()
+        await database.close()
+
+
 async def test_batch_by_batch_gives_the_bytes_of_reading_everything(growing: Growing) -> None:
     chance = random.Random(3)
     made, refresher = growing.world, growing.refresher
@@ -209,17 +221,10 @@ async def test_what_another_process_published_is_built_upon(
     made, refresher = growing.world, growing.refresher
     await made.store(run(ttft_p50_ms=7.0))
     await refresher.refresh()
-    database = Database(migrated_database, "ranking")
-    other = Refresher(
-        MatrixStore(database), growing.reader, now_us=lambda: NOW_US, minimum_candidates=30
-    )
-    try:
+    async with another(migrated_database, growing.reader) as other:
         theirs = await made.store(run(concurrency=2, ttft_p50_ms=6.0))
         await other.refresh(theirs)
         ours = await made.store(run(concurrency=3, ttft_p50_ms=5.0))
         matrix = await refresher.refresh(ours)
-    finally:
-        await other.close()
-        await database.close()
     assert (len(matrix.rows), matrix.version) == (3, 3)
     assert matrix.content == await growing.scratch()

@@ -2,17 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from servemark.runtime.database import Database
 from services.ranking import store_matrix
 from services.ranking.matrix import Matrix
 from services.ranking.refresh import Refresher
-from services.ranking.store_matrix import MatrixStore
-from tests.rpc.ranking.test_incremental import NOW_US, Growing, growth
+from tests.rpc.ranking.test_incremental import Growing, another, growth
 from tests.rpc.ranking.world import run
 
 
@@ -23,18 +20,6 @@ async def growing(migrated_database: str) -> AsyncIterator[Growing]:
         await found.world.store(run(ttft_p50_ms=7.0))
         await found.refresher.refresh()
         yield found
-
-
-@asynccontextmanager
-async def another(dsn: str, reader: Any) -> AsyncIterator[Refresher]:
-    """The refresher of another process, which reads with `reader`."""
-    database = Database(dsn, "ranking")
-    other = Refresher(MatrixStore(database), reader, now_us=lambda: NOW_US, minimum_candidates=30)
-    try:
-        yield other
-    finally:
-        await other.close()
-        await database.close()
 
 
 async def in_turn(refresher: Refresher, ids: list[str] | None = None) -> Matrix:

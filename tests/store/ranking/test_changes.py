@@ -1,7 +1,7 @@
 """Changes that events tell of: each is one process's until it is ranked, or that one dies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from typing import Any, cast
 
 import pytest
@@ -16,16 +16,6 @@ from services.ranking.store_changes import ChangeStore
 from tests.support import servers
 
 ONE, OTHER = str(uuid7()), str(uuid7())
-
-
-@pytest.fixture
-async def database(migrated_database: str) -> AsyncIterator[Database]:
-    """A pool that acts as the ranking's role."""
-    pool = Database(migrated_database, "ranking")
-    try:
-        yield pool
-    finally:
-        await pool.close()
 
 
 async def note(database: Database, config_ids: Collection[str] | None) -> None:

@@ -1,9 +1,6 @@
 """Stored rankings follow the matrices in their order, whichever process is late with its own."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-
-import pytest
 
 from servemark.runtime.database import Database
 from services.ranking.generations import Generations
@@ -12,24 +9,15 @@ from services.ranking.store_rankings import RankingStore
 from tests.unit.ranking_matrix.builders import TTFT, config, matrix_of, use_case
 
 
-@pytest.fixture
-async def store(migrated_database: str) -> AsyncIterator[RankingStore]:
-    """The rankings of an empty database."""
-    pool = Database(migrated_database, "ranking")
-    try:
-        yield RankingStore(pool)
-    finally:
-        await pool.close()
-
-
 def matrix(version: int, *ttfts: float) -> Matrix:
     rows = [config(number, ttft_p50_ms=ttft) for number, ttft in enumerate(ttfts, start=1)]
     return matrix_of(rows, use_cases=[use_case(weights=((TTFT, 1.0),))], version=version)
 
 
 async def test_a_late_ranking_of_a_matrix_between_two_equal_ones_is_not_stored(
-    store: RankingStore,
+    database: Database,
 ) -> None:
+    store = RankingStore(database)
     generations = Generations(store, ttl=timedelta(minutes=15), now=lambda: datetime.now(UTC))
     first, between, again = matrix(1, 5.0, 9.0), matrix(2, 5.0, 4.0), matrix(3, 5.0, 9.0)
     [asked] = first.content.use_cases

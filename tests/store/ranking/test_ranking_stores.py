@@ -1,12 +1,9 @@
 """The ranking's stores on a real database: what is kept, in which order, and for how long."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
-
-import pytest
 
 from servemark.runtime.database import Database
 from servemark.runtime.ids import uuid7
@@ -20,16 +17,6 @@ from tests.unit.ranking_matrix.builders import MADE_AT_US, TTFT, config, price, 
 USE_CASE = UUID(int=3000)
 KEY: tuple[str, int] = (NO_USE_CASE, TTFT)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-async def database(migrated_database: str) -> AsyncIterator[Database]:
-    """A pool that acts as the ranking's role."""
-    pool = Database(migrated_database, "ranking")
-    try:
-        yield pool
-    finally:
-        await pool.close()
 
 
 def generation(version: int = 1, use_case_id: UUID = USE_CASE) -> Generation:
