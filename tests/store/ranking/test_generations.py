@@ -1,6 +1,8 @@
 """Stored rankings follow the matrices in their order, whichever process is late with its own."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from servemark.runtime.database import Database
 from services.ranking.generations import Generations
@@ -14,11 +16,15 @@ def matrix(version: int, *ttfts: float) -> Matrix:
     return matrix_of(rows, use_cases=[use_case(weights=((TTFT, 1.0),))], version=version)
 
 
+def generations_in(store: RankingStore) -> Generations:
+    return Generations(store, ttl=timedelta(minutes=15), now=lambda: datetime.now(UTC))
+
+
 async def test_a_late_ranking_of_a_matrix_between_two_equal_ones_is_not_stored(
     database: Database,
 ) -> None:
     store = RankingStore(database)
-    generations = Generations(store, ttl=timedelta(minutes=15), now=lambda: datetime.now(UTC))
+    generations = generations_in(store)
     first, between, again = matrix(1, 5.0, 9.0), matrix(2, 5.0, 4.0), matrix(3, 5.0, 9.0)
     [asked] = first.content.use_cases
     assert await generations.follow(first) == 1
@@ -32,3 +38,22 @@ async def test_a_late_ranking_of_a_matrix_between_two_equal_ones_is_not_stored(
     # In their order each is stored.
     assert await generations.follow(matrix(4, 5.0, 4.0)) == 1
     assert await generations.follow(matrix(5, 5.0, 9.0)) == 1
+
+
+async def test_a_ranking_that_is_superseded_before_it_is_said_to_stay_is_made_again(
+    database: Database,
+) -> None:
+    first, between, again = matrix(1, 5.0, 9.0), matrix(2, 5.0, 4.0), matrix(3, 5.0, 9.0)
+
+    class Overtaken(RankingStore):
+        async def hold(self, ids: Collection[UUID], version: int) -> set[UUID]:
+            await generations_in(RankingStore(database)).follow(between)
+            return await super().hold(ids, version)
+
+    store = Overtaken(database)
+    assert await generations_in(store).follow(first) == 1
+    assert await generations_in(store).follow(again) == 1
+    [asked] = again.content.use_cases
+    current = await store.current(UUID(asked.id))
+    assert current is not None
+    assert current.matrix_version == 3
